@@ -1,0 +1,134 @@
+"""Every exception this project raises on purpose.
+
+::
+
+    AnoeanError                       exit code 1
+    +-- ConfigError                   2   a setting, or a combination of settings, that cannot work
+    +-- DataError                     2   a file of records that cannot be read: names column and row
+    +-- RecordError                   -   one record of a topic; becomes a dead letter, never ends a process
+    +-- BundleError                   3   a model that cannot be served
+    |   +-- ManifestError                 manifest missing, unreadable, or of an unknown format
+    |   +-- IntegrityError                a file is missing, truncated or changed; a golden score differs
+    |   +-- IncompatibleBundleError       intact, but not for this worker
+    +-- RegistryError                 3   the store of versions and aliases
+    |   +-- ModelNotFoundError            no such model, version or alias
+    +-- BrokerError                   4   Kafka refused, or is not there
+        +-- DeliveryError                 a record that no broker acknowledged in time (retriable)
+
+A message has four parts: what failed, the value seen, the value expected, what to do::
+
+    try:
+        bundle = read_bundle(files, origin="models/edge/versions/7")
+    except IntegrityError as error:
+        log.error("bundle_refused", file=error.file, reason=str(error))
+"""
+
+from typing import ClassVar
+
+
+class AnoeanError(Exception):
+    """The root: catching it catches everything we raise on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    """What the process returns when this reaches the command line."""
+
+    retriable: ClassVar[bool] = False
+    """True when the same call may succeed later without anything being changed."""
+
+
+class ConfigError(AnoeanError):
+    """A setting, or a combination of settings, that cannot work."""
+
+    exit_code = 2
+
+
+class DataError(AnoeanError):
+    """A file of records that cannot be read.
+
+    Parameters
+    ----------
+    message : str
+        What failed, value seen, value expected, what to do.
+    column : str, optional
+        The column at fault.
+    row : int, optional
+        The row at fault, counted from 1 without the header.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, column: str | None = None, row: int | None = None) -> None:
+        super().__init__(message)
+        self.column = column
+        self.row = row
+
+
+class RecordError(AnoeanError):
+    """One record that cannot be scored.
+
+    Parameters
+    ----------
+    reason : str
+        One of `anoean_stream.records.deadletter.Reason`.
+    detail : str
+        What was seen and what was expected, for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class BundleError(AnoeanError):
+    """A model that cannot be served.
+
+    Parameters
+    ----------
+    message : str
+        What failed, value seen, value expected, what to do.
+    file : str, optional
+        The file of the bundle at fault.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, file: str | None = None) -> None:
+        super().__init__(message)
+        self.file = file
+
+
+class ManifestError(BundleError):
+    """The manifest is missing, unreadable, or of an unknown format version."""
+
+
+class IntegrityError(BundleError):
+    """A file of the bundle is missing, truncated or changed, or a golden score differs."""
+
+
+class IncompatibleBundleError(BundleError):
+    """The bundle is intact, but not for this worker (feature contract, shapes)."""
+
+
+class RegistryError(AnoeanError):
+    """The store of versions and aliases cannot do what was asked."""
+
+    exit_code = 3
+
+
+class ModelNotFoundError(RegistryError):
+    """No such model, version or alias; it may appear later."""
+
+    retriable = True
+
+
+class BrokerError(AnoeanError):
+    """Kafka refused, or is not there."""
+
+    exit_code = 4
+
+
+class DeliveryError(BrokerError):
+    """A record that no broker acknowledged in time; sending it again is safe."""
+
+    retriable = True

@@ -1,0 +1,1 @@
+"""What comes in and what goes out: chunks of raw records, their decoders, alerts and dead letters."""

@@ -1,0 +1,87 @@
+"""The record that could not be scored: its original bytes, why, and where it came from."""
+
+import hashlib
+from typing import Final, Literal
+
+from anoean_stream.records.chunk import Chunk
+from anoean_stream.records.outgoing import OutRecord
+
+Reason = Literal[
+    "tombstone",  # null value: a deletion marker of a compacted topic
+    "empty",  # no bytes, or blanks only
+    "too_large",  # more than scoring.max_record_bytes
+    "not_utf8",  # bytes that are no UTF-8
+    "not_json",  # text that is no JSON
+    "too_deep",  # nested deeper than the decoder follows
+    "not_an_object",  # JSON, but a list, text, number, true, false or null
+    "wrong_type",  # a field of the feature contract holds what it cannot hold
+]
+"""Every reason there is; docs/records.md tells what to do about each."""
+
+REASONS: Final[tuple[Reason, ...]] = (
+    "tombstone",
+    "empty",
+    "too_large",
+    "not_utf8",
+    "not_json",
+    "too_deep",
+    "not_an_object",
+    "wrong_type",
+)
+
+_DETAIL_MAX_CHARS: Final = 500
+"""Shorter loses the field's name, longer copies payload into headers."""
+
+
+def dead_letter(
+    chunk: Chunk, index: int, *, reason: Reason, detail: str, worker_id: str, model_version: str
+) -> OutRecord:
+    """Return the dead letter of one record of a chunk.
+
+    Value and key are the original bytes, unchanged; everything else is in the headers, so that
+    ``anoean dlq replay`` can put the very same message back.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        Where the record was read.
+    index : int
+        Its place in the chunk, from 0.
+    reason : Reason
+        Why it could not be scored.
+    detail : str
+        What was seen and what was expected; shortened to 500 characters.
+    worker_id, model_version : str
+        Who judged it, with which model.
+    """
+    return OutRecord(
+        key=chunk.keys[index],
+        value=chunk.values[index],
+        headers=(
+            ("anoean-reason", reason.encode()),
+            ("anoean-detail", detail[:_DETAIL_MAX_CHARS].encode(errors="replace")),
+            ("anoean-topic", chunk.topic.encode()),
+            ("anoean-partition", str(chunk.partition).encode()),
+            ("anoean-offset", str(chunk.offsets[index]).encode()),
+            ("anoean-timestamp-ms", str(chunk.timestamps_ms[index]).encode()),
+            ("anoean-worker", worker_id.encode()),
+            ("anoean-model-version", model_version.encode()),
+        ),
+    )
+
+
+def truncated(record: OutRecord, max_bytes: int) -> OutRecord:
+    """Return a dead letter with no more than `max_bytes` of its value, and what was cut.
+
+    For values that the dead-letter topic takes no longer: headers ``anoean-original-bytes`` and
+    ``anoean-original-sha256`` tell what the whole value was, topic and offset where it still is.
+    """
+    value = record.value or b""
+    headers = record.headers
+    if not any(name == "anoean-original-bytes" for name, _ in headers):
+        headers = (
+            *headers,
+            ("anoean-original-bytes", str(len(value)).encode()),
+            ("anoean-original-sha256", hashlib.sha256(value).hexdigest().encode()),
+        )
+    return OutRecord(key=record.key, value=value[:max_bytes], headers=headers)

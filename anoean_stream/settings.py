@@ -1,0 +1,346 @@
+"""Every setting: name, type, bounds, default and the comment that config.yaml shows.
+
+The models are frozen and refuse unknown keys. `anoean_stream.configfile` merges the sources
+(defaults < file < environment < ``--set``) and says where each value came from;
+`anoean_stream.configdocs` writes config.yaml from this module, so a description here is
+documentation there (choices and bounds are added to it, no need to repeat them).
+
+What two settings must fulfil together is checked here too, in ``model_validator`` methods that
+raise `cross_check`, so that a message names every setting involved and where it was set.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+
+def cross_check(message: str, *keys: str) -> PydanticCustomError:
+    """Make the error of a combination that cannot work.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, values seen, what to do.
+    *keys : str
+        The settings involved, ``key`` within the section, or ``section.key``.
+    """
+    return PydanticCustomError("cross_check", "{message}", {"message": message, "keys": keys})
+
+
+class Section(BaseModel):
+    """What all sections share: immutable, nothing unknown, defaults validated, numbers finite."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )
+
+
+_SERVERS = r"^\s*[^\s,]+:[0-9]{1,5}\s*(,\s*[^\s,]+:[0-9]{1,5}\s*)*$"
+"""host:port, or several with commas between; IPv6 addresses stand in brackets."""
+
+
+class BrokerSettings(Section):
+    """How to reach Kafka."""
+
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092", pattern=_SERVERS, examples=["kafka-1:9092,kafka-2:9092"]
+    )
+    """host:port of one or more brokers, separated by commas"""
+    client_id: str = "anoean"
+    """name of this client in the broker's logs and quotas"""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """whether the connection is encrypted (SSL) and how we log in (SASL)"""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """how the password is proved; needed with SASL_*"""
+    sasl_username: str | None = None
+    """user for SASL"""
+    sasl_password: SecretStr | None = None
+    """password for SASL; better in ANOEAN__BROKER__SASL_PASSWORD than in a file"""
+    ssl_ca_location: str | None = None
+    """PEM file of the authorities to trust; null takes the system's"""
+    ssl_certificate_location: str | None = None
+    """PEM file of the client's certificate, for mutual TLS"""
+    ssl_key_location: str | None = None
+    """PEM file of the client's key"""
+    ssl_key_password: SecretStr | None = None
+    """password of the client's key"""
+    request_timeout_s: float = Field(30.0, gt=0, le=600)
+    """seconds to wait for the answer to one request (metadata, commit)"""
+
+    @model_validator(mode="after")
+    def _login_is_complete(self) -> Self:
+        login = ("sasl_mechanism", "sasl_username", "sasl_password")
+        if self.security_protocol.startswith("SASL_"):
+            missing = [key for key in login if getattr(self, key) is None]
+            if missing:
+                raise cross_check(
+                    f"security_protocol {self.security_protocol} needs {' and '.join(missing)} too",
+                    "security_protocol",
+                    *missing,
+                )
+            return self
+        unused = [key for key in login if getattr(self, key) is not None]
+        if unused:
+            raise cross_check(
+                f"{' and '.join(unused)} would not be used with security_protocol "
+                f"{self.security_protocol}; expected SASL_SSL or SASL_PLAINTEXT",
+                "security_protocol",
+                *unused,
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _certificates_are_complete(self) -> Self:
+        if (self.ssl_certificate_location is None) != (self.ssl_key_location is None):
+            raise cross_check(
+                "ssl_certificate_location and ssl_key_location belong together; set both or none",
+                "ssl_certificate_location",
+                "ssl_key_location",
+            )
+        # Whether the files exist is seen when connecting: a configuration may be checked on
+        # another machine than the one that holds the keys.
+        files = ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location")
+        unused = [key for key in files if getattr(self, key) is not None]
+        if unused and "SSL" not in self.security_protocol.replace("SASL", ""):
+            raise cross_check(
+                f"{' and '.join(unused)} would not be used with security_protocol "
+                f"{self.security_protocol}; expected SSL or SASL_SSL",
+                "security_protocol",
+                *unused,
+            )
+        return self
+
+
+class ConsumerSettings(Section):
+    """How records are read."""
+
+    group_id: str = Field("anoean", min_length=1)
+    """consumer group; workers of one group share the partitions"""
+    group_instance_id: str | None = None
+    """fixed name of this worker in the group (static membership); null gives it a new one each start"""
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    """consumer is KIP-848 (Kafka 4; session timeout and heartbeat are then the broker's)"""
+    assignment_strategy: Literal["range", "roundrobin", "cooperative-sticky"] = "cooperative-sticky"
+    """how partitions are shared out; classic protocol only"""
+    auto_offset_reset: Literal["earliest", "latest"] = "earliest"
+    """where a group without committed offsets begins"""
+    isolation_level: Literal["read_committed", "read_uncommitted"] = "read_committed"
+    """read_committed skips records of aborted transactions"""
+    session_timeout_s: float = Field(45.0, ge=1, le=1800)
+    """seconds without a heartbeat before the group takes this worker's partitions away"""
+    heartbeat_interval_s: float = Field(3.0, gt=0, le=600)
+    """seconds between heartbeats; at most a third of session_timeout_s"""
+    max_poll_interval_s: float = Field(300.0, ge=1, le=86400)
+    """seconds without a poll before the client leaves the group by itself"""
+    chunk_max_records: int = Field(2000, ge=1, le=100_000)
+    """most records handed to the detector at once"""
+    chunk_linger_s: float = Field(0.002, ge=0, le=1)
+    """seconds to gather more records after the first one of a chunk"""
+    chunks_in_flight: int = Field(4, ge=1, le=1000)
+    """fetched batches that may wait for the detector; then the consumer pauses"""
+    queued_max_kbytes: int = Field(65536, ge=1024, le=2_097_151)
+    """memory for prefetched records, in kilobytes"""
+    queued_min_messages: int = Field(20000, ge=1, le=10_000_000)
+    """records to prefetch per partition, within queued_max_kbytes"""
+    fetch_wait_max_s: float = Field(0.1, ge=0, le=300)
+    """seconds the broker may hold a fetch that has too little to return"""
+    commit_interval_s: float = Field(1.0, gt=0, le=600)
+    """seconds between commits of the offsets that were acknowledged"""
+    options: dict[str, str] = Field(default_factory=dict)
+    """further librdkafka consumer settings, by librdkafka's names"""
+
+    @model_validator(mode="after")
+    def _timeouts_fit(self) -> Self:
+        # A group member is given up after one session timeout; three heartbeats must fit into it,
+        # or one lost packet costs a rebalance.
+        if self.heartbeat_interval_s > self.session_timeout_s / 3:
+            raise cross_check(
+                f"heartbeat_interval_s {self.heartbeat_interval_s:g} is more than a third of "
+                f"session_timeout_s {self.session_timeout_s:g}; "
+                f"expected at most {self.session_timeout_s / 3:g}",
+                "heartbeat_interval_s",
+                "session_timeout_s",
+            )
+        if self.max_poll_interval_s < self.session_timeout_s:
+            raise cross_check(
+                f"max_poll_interval_s {self.max_poll_interval_s:g} is less than "
+                f"session_timeout_s {self.session_timeout_s:g}; librdkafka refuses that",
+                "max_poll_interval_s",
+                "session_timeout_s",
+            )
+        return self
+
+
+class ProducerSettings(Section):
+    """How alerts and dead letters are written (always idempotent, acks=all)."""
+
+    linger_s: float = Field(0.005, ge=0, le=60)
+    """seconds to gather records into one request"""
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
+    """how batches are compressed"""
+    delivery_timeout_s: float = Field(60.0, ge=1, le=3600)
+    """seconds until a record that no broker acknowledged counts as failed and is sent again"""
+    message_max_bytes: int = Field(1_000_000, ge=1000, le=1_000_000_000)
+    """largest record to write, in bytes; not above the topic's max.message.bytes"""
+    options: dict[str, str] = Field(default_factory=dict)
+    """further librdkafka producer settings, by librdkafka's names"""
+
+
+_TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
+"""What Kafka takes as the name of a topic."""
+
+
+class TopicSettings(Section):
+    """Names of the topics; they are created by deployment, or with `anoean topics create`."""
+
+    input: str = Field("flows", pattern=_TOPIC, examples=["site-1.flows"])
+    """records to score, one JSON object a message"""
+    alerts: str = Field("anomalies", pattern=_TOPIC, examples=["site-1.flows"])
+    """alerts, one JSON object a message"""
+    dead_letters: str = Field("anomalies.dlq", pattern=_TOPIC, examples=["site-1.flows"])
+    """records that could not be scored: original bytes, reason and origin"""
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> Self:
+        # A worker that writes where it reads would score its own alerts, without end.
+        if len({self.input, self.alerts, self.dead_letters}) < 3:  # noqa: PLR2004  the three
+            raise cross_check(
+                f"input {self.input!r}, alerts {self.alerts!r} and dead_letters "
+                f"{self.dead_letters!r} must be three different topics",
+                "input",
+                "alerts",
+                "dead_letters",
+            )
+        return self
+
+
+class ModelSettings(Section):
+    """Which model decides."""
+
+    name: str = Field("anoean", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["edge-flows"])
+    """name of the model in the registry"""
+    alias: str = Field("champion", pattern=r"^[a-z][a-z0-9_-]{0,49}$", examples=["champion"])
+    """alias that names the version to serve"""
+
+
+class RegistrySettings(Section):
+    """Where models are kept."""
+
+    url: str = Field("models", min_length=1)
+    """folder or fsspec URL of the registry (models, file:///srv/models, memory://...)"""
+    poll_interval_s: float = Field(10.0, ge=0.1, le=86400)
+    """seconds between looks for a newer version"""
+    poll_jitter: float = Field(0.1, ge=0, le=0.9)
+    """random part of poll_interval_s, so that workers do not look all at once"""
+
+
+class ScoringSettings(Section):
+    """How a score becomes a decision."""
+
+    false_positive_rate: float | None = Field(None, gt=0, le=1)
+    """share of normal records that may raise an alert; null takes the rate the model was trained for"""
+    max_record_bytes: int = Field(1_048_576, ge=16, le=1_000_000_000)
+    """larger records are dead letters, in bytes"""
+    blas_threads: int = Field(1, ge=1, le=256)
+    """threads of one worker's matrix library; more cores are better used by more workers"""
+
+
+class AlertSettings(Section):
+    """What an alert carries."""
+
+    top_features: int = Field(5, ge=0, le=100)
+    """features named in the explanation of an alert"""
+    original_max_bytes: int = Field(65536, ge=0, le=100_000_000)
+    """larger original records are left out of the alert (their topic, partition and offset stay), in bytes"""
+
+
+class WorkerSettings(Section):
+    """The process."""
+
+    id: str | None = None
+    """name of this worker in alerts and metrics; null takes host:process"""
+    shutdown_timeout_s: float = Field(30.0, ge=1, le=3600)
+    """seconds for an orderly stop before the process ends by force"""
+    liveness_timeout_s: float = Field(30.0, ge=1, le=3600)
+    """/live fails when the event loop or the poll thread stood still for so many seconds"""
+
+
+class WebSettings(Section):
+    """Health and metrics."""
+
+    enabled: bool = True
+    """serve /live, /ready and /metrics"""
+    host: str = "127.0.0.1"
+    """address to listen on; 0.0.0.0 for all (then protect it: there is no login)"""
+    port: int = Field(6066, ge=0, le=65535)
+    """port to listen on; 0 takes a free one and logs it"""
+
+
+class LoggingSettings(Section):
+    """What is said, and how."""
+
+    format: Literal["auto", "pretty", "json"] = "auto"
+    """auto is pretty on a terminal, JSON otherwise"""
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """least severe lines that are shown"""
+
+
+Units = Annotated[int, Field(ge=1, le=65536)]
+"""Size of one hidden layer."""
+
+
+class TrainingSettings(Section):
+    """Algorithm 1 of the paper (Gherbi et al., ACML 2019) and what surrounds it."""
+
+    latent_dim: int = Field(16, ge=1, le=1024)
+    """dimensions of the latent space"""
+    encoder_hidden: tuple[Units, ...] = (128, 64, 32)
+    """units of the encoder's hidden layers"""
+    discriminator_hidden: tuple[Units, ...] = (32, 16)
+    """units of the discriminator's hidden layers"""
+    batch_size: int = Field(200, ge=8, le=1_000_000)
+    """records in a batch, normals and anomalies together"""
+    anomaly_share: float = Field(0.1, gt=0, lt=1)
+    """share of anomalies in a batch and in the training set"""
+    discriminator_steps: int = Field(1, ge=1, le=100)
+    """discriminator steps to one encoder step (n_D)"""
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    """Adam's learning rate"""
+    adam_beta1: float = Field(0.5, ge=0, lt=1)
+    """Adam's beta1"""
+    epochs: int = Field(40, ge=1, le=100_000)
+    """most passes over the training normals"""
+    patience: int = Field(8, ge=1, le=100_000)
+    """epochs without a better validation AUPR before training stops"""
+    ema_decay: float = Field(0.99, ge=0, lt=1)
+    """decay of the averaged weights that are exported; 0 exports the last ones"""
+    validation_share: float = Field(0.2, gt=0, lt=1)
+    """share of the rows held out for stopping, mu, Sigma and the threshold"""
+    false_positive_rate: float = Field(0.001, gt=0, lt=1)
+    """share of normal records that may raise an alert: the model's own threshold"""
+    max_rows: int = Field(2_000_000, ge=100)
+    """more rows than this are refused rather than filling the memory"""
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    """seed of every random choice"""
+
+
+class Settings(Section):
+    """All sections."""
+
+    broker: BrokerSettings = BrokerSettings()
+    consumer: ConsumerSettings = ConsumerSettings()
+    producer: ProducerSettings = ProducerSettings()
+    topics: TopicSettings = TopicSettings()
+    model: ModelSettings = ModelSettings()
+    registry: RegistrySettings = RegistrySettings()
+    scoring: ScoringSettings = ScoringSettings()
+    alerts: AlertSettings = AlertSettings()
+    worker: WorkerSettings = WorkerSettings()
+    web: WebSettings = WebSettings()
+    logging: LoggingSettings = LoggingSettings()
+    training: TrainingSettings = TrainingSettings()

@@ -6,7 +6,6 @@ the same in the worker's scoring thread, in ``anoean score`` and in a notebook.
 Letters: B records of a chunk, G good ones, A anomalies.
 """
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -193,7 +192,11 @@ class Pipeline:
                 detected_at=detected_at,
             )
             for row, distance, p_value, contributions in zip(
-                rows_A.tolist(), distances_A.tolist(), p_values_A.tolist(), explanations, strict=True
+                rows_A.tolist(),
+                distances_A.tolist(),
+                p_values_A.tolist(),
+                explanations,
+                strict=True,
             )
         )
 
@@ -212,11 +215,9 @@ class Pipeline:
 
 
 def _shift(contribution: Contribution) -> FeatureShift:
-    value = contribution.value
-    is_missing = isinstance(value, float) and math.isnan(value)
     return FeatureShift(
         feature=contribution.feature,
-        value=None if is_missing else value,
+        value=contribution.value,
         normal_p5=contribution.normal_p5,
         normal_p50=contribution.normal_p50,
         normal_p95=contribution.normal_p95,

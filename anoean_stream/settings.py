@@ -222,7 +222,9 @@ class TopicSettings(Section):
 class ModelSettings(Section):
     """Which model decides."""
 
-    name: str = Field("anoean", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["edge-flows"])
+    name: str = Field(
+        "anoean", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["edge-flows"]
+    )
     """name of the model in the registry"""
     alias: str = Field("champion", pattern=r"^[a-z][a-z0-9_-]{0,49}$", examples=["champion"])
     """alias that names the version to serve"""

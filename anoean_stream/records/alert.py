@@ -101,7 +101,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     original_base64: Annotated[
         str | None, Meta(description="the record's bytes when they are no strict JSON")
     ] = None
-    score: Annotated[float, Meta(ge=0, description="Mahalanobis distance; higher is more anomalous")]
+    score: Annotated[
+        float, Meta(ge=0, description="Mahalanobis distance; higher is more anomalous")
+    ]
     threshold: Annotated[float, Meta(ge=0, description="alert when the score is above it")]
     margin: Annotated[float | None, Meta(description="score / threshold; null without threshold")]
     p_value: PValue
@@ -207,7 +209,9 @@ class AlertWriter:
         )
         source_address = flow.get("src_ip")
         return OutRecord(
-            key=chunk.keys[finding.index] if source_address is None else str(source_address).encode(),
+            key=chunk.keys[finding.index]
+            if source_address is None
+            else str(source_address).encode(),
             value=self._encode(alert),
             headers=(*self._headers, ("severity", label.encode())),
         )

@@ -4,6 +4,7 @@ Names were read from the exporters' own sources: Zeek conn.log, Suricata EVE, go
 nfdump, ipfixcol2, CICFlowMeter (Java and Python), NFStream and the NetFlow v2 data sets.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -77,7 +78,7 @@ def flow_fields(record: Mapping[str, object]) -> dict[str, FlowValue]:
     """Return the addresses, ports, counters and times of a record under one set of names.
 
     Values are as the exporter wrote them, units included; fields that the record does not have
-    are absent. Where two names of one field are present, the first in the record wins.
+    are absent, and so are numbers that are not finite. Where two names of one field are present, the first in the record wins.
 
     Parameters
     ----------
@@ -92,6 +93,8 @@ def flow_fields(record: Mapping[str, object]) -> dict[str, FlowValue]:
     found: dict[str, FlowValue] = {}
     for name, value in record.items():
         field = _FIELD_OF_NAME.get(name)
-        if field is not None and field not in found and isinstance(value, FlowValue):
+        if field is None or field in found or not isinstance(value, FlowValue):
+            continue
+        if not isinstance(value, float) or math.isfinite(value):  # JSON has no NaN
             found[field] = value
     return found

@@ -1,0 +1,238 @@
+"""The agent: take a chunk, await the pipeline, deliver, acknowledge.
+
+The event loop only moves messages. `Scorer` runs the pipeline in one thread of its own; `Outbox`
+delivers in order behind it, so that a chunk is scored while the one before waits for the brokers.
+A chunk is acknowledged when every alert and dead letter made from it is, and not before.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol
+
+import faust
+import structlog
+from mode import Service
+
+from anoean_stream.errors import BrokerError
+from anoean_stream.kafka.producer import BatchItem, BatchResult
+from anoean_stream.observe.health import Health
+from anoean_stream.observe.metrics import Metrics
+from anoean_stream.pipeline import Pipeline, Verdict
+from anoean_stream.records.alert import without_original
+from anoean_stream.records.chunk import Chunk
+from anoean_stream.records.deadletter import truncated
+from anoean_stream.records.outgoing import OutRecord
+from anoean_stream.settings import TopicSettings
+
+log = structlog.get_logger("anoean.agents")
+
+Acknowledge = Callable[[], Awaitable[None]]
+
+UNDELIVERED_VERDICTS: Final = 2
+"""Verdicts that may wait for the brokers: with 1 the scorer would idle during a delivery, with
+more only memory and the repeats after a crash would grow."""
+
+_FIRST_BACKOFF_S: Final = 0.1
+_LONGEST_BACKOFF_S: Final = 10.0
+"""Between two tries of the same delivery, seconds: at once would be a busy loop, and after more
+than ten a broker that is back would wait for us."""
+
+
+class Scorer:
+    """Runs the pipeline in one thread; the model is swapped between two chunks.
+
+    One thread, so that no chunk is scored by half a model and no lock is needed.
+
+    Parameters
+    ----------
+    health : Health
+        Learns since when a chunk is being scored.
+    metrics : Metrics
+        Learns how long it took.
+    """
+
+    def __init__(self, *, health: Health, metrics: Metrics) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="anoean-score")
+        self._pipeline: Pipeline | None = None
+        self._health = health
+        self._metrics = metrics
+
+    def swap(self, pipeline: Pipeline) -> None:
+        """Use another pipeline from the next chunk on; call it in the event loop."""
+        self._pipeline = pipeline
+
+    async def run(self, chunk: Chunk) -> Verdict:
+        """Judge a chunk without blocking the event loop.
+
+        Raises
+        ------
+        RuntimeError
+            Before the first `swap`: the transport hands out no chunk without a model.
+        """
+        pipeline = self._pipeline
+        if pipeline is None:
+            message = "a chunk arrived before any model was loaded"
+            raise RuntimeError(message)
+        started = time.monotonic()
+        self._health.scoring(started)
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, pipeline.score_chunk, chunk)
+        finally:
+            self._health.scoring(None)
+            self._metrics.scoring_seconds.observe(time.monotonic() - started)
+
+    def close(self) -> None:
+        """Let the thread end; a chunk that is being scored is finished first."""
+        self._executor.shutdown(wait=False)
+
+
+class BatchSender(Protocol):
+    """What the outbox needs of a producer."""
+
+    async def send_batch(self, items: Sequence[BatchItem]) -> BatchResult:
+        """Send items; return, when the brokers have answered for each, which of them failed."""
+
+
+class Outbox(Service):
+    """Delivers verdicts in order and acknowledges their chunks; part of the Faust app.
+
+    Parameters
+    ----------
+    producer : callable
+        Gives the running producer.
+    topics : TopicSettings
+        Where alerts and dead letters go.
+    metrics : Metrics
+        Counts what was delivered, retried and shortened.
+    message_max_bytes : int
+        Largest value that the producer takes, bytes.
+    """
+
+    def __init__(
+        self,
+        producer: Callable[[], BatchSender],
+        *,
+        topics: TopicSettings,
+        metrics: Metrics,
+        message_max_bytes: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._producer = producer
+        self._topics = topics
+        self._metrics = metrics
+        self._message_max_bytes = message_max_bytes
+        self._queue: asyncio.Queue[tuple[Verdict, Acknowledge]] = asyncio.Queue(
+            UNDELIVERED_VERDICTS - 1
+        )
+
+    async def put(self, verdict: Verdict, acknowledge: Acknowledge) -> None:
+        """Queue a verdict; wait while two earlier ones are undelivered.
+
+        Parameters
+        ----------
+        verdict : Verdict
+            What is to be delivered.
+        acknowledge : callable
+            Awaited once, after the brokers have acknowledged everything.
+        """
+        await self._queue.put((verdict, acknowledge))
+
+    @Service.task
+    async def _deliver_in_order(self) -> None:
+        while not self.should_stop:
+            verdict, acknowledge = await self._queue.get()
+            started = time.monotonic()
+            await self.deliver(verdict)
+            self._count(verdict, time.monotonic() - started)
+            await acknowledge()
+
+    async def deliver(self, verdict: Verdict) -> None:
+        """Return when the brokers have every alert and dead letter of a verdict.
+
+        Tries for ever, more and more slowly: the partition then waits, which is what back pressure
+        means. What the brokers call too large is shortened.
+
+        Raises
+        ------
+        BrokerError
+            When the broker will never take it (not authorised, even the shortest form too large).
+        """
+        pending = [
+            *(BatchItem(self._topics.alerts, record) for record in verdict.alerts),
+            *(BatchItem(self._topics.dead_letters, record) for record in verdict.dead_letters),
+        ]
+        backoff_s = _FIRST_BACKOFF_S
+        while pending:
+            result = await self._producer().send_batch(pending)
+            retry = []
+            for index, failure in result.failures.items():
+                item = pending[index]
+                if failure.too_large:
+                    item = BatchItem(item.topic, self._shorter(item))
+                    self._metrics.truncated.inc()
+                elif not failure.retriable:
+                    message = f"topic {item.topic} refused a record: {failure.message}"
+                    raise BrokerError(message)
+                retry.append(item)
+            if retry:
+                self._metrics.delivery_retries.inc(len(retry))
+                first = next(iter(result.failures.values()))
+                log.warning(
+                    "delivery_retried", n=len(retry), backoff_s=backoff_s, reason=first.message
+                )
+                if not all(failure.too_large for failure in result.failures.values()):
+                    await asyncio.sleep(backoff_s)
+                    backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
+            pending = retry
+
+    def _shorter(self, item: BatchItem) -> OutRecord:
+        value = item.record.value or b""
+        if item.topic == self._topics.dead_letters and len(value) > 1:
+            return truncated(item.record, min(len(value), self._message_max_bytes) // 2)
+        shorter = (
+            without_original(item.record) if item.topic == self._topics.alerts else item.record
+        )
+        if len(shorter.value or b"") >= len(value):
+            message = (
+                f"topic {item.topic} takes no record of {len(value)} bytes, and it cannot be "
+                f"shortened; raise the topic's max.message.bytes and producer.message_max_bytes"
+            )
+            raise BrokerError(message)
+        return shorter
+
+    def _count(self, verdict: Verdict, seconds: float) -> None:
+        metrics = self._metrics
+        metrics.records.inc(verdict.n_records)
+        metrics.scored.inc(verdict.n_scored)
+        metrics.alerts.inc(len(verdict.alerts))
+        for reason, n in verdict.rejected_by_reason.items():
+            metrics.dead_letters.labels(reason).inc(n)
+        metrics.missing_values.inc(verdict.n_missing)
+        metrics.chunk_records.observe(verdict.n_records)
+        metrics.delivery_seconds.observe(seconds)
+        newest_ms = verdict.chunk.timestamps_ms[-1]
+        if newest_ms >= 0:
+            metrics.end_to_end_seconds.observe(max(time.time() - newest_ms / 1000, 0.0))
+        if verdict.n_scored and verdict.threshold > 0:
+            metrics.score_margin.observe(float(verdict.distances_G[-1]) / verdict.threshold)
+
+
+def add_detector(app: faust.App, *, topic: str, scorer: Scorer, outbox: Outbox) -> None:
+    """Give the app its one agent: chunks of the input topic through scorer and outbox."""
+
+    async def detect(stream: faust.StreamT[Any]) -> None:
+        # noack: Faust itself would acknowledge a chunk even when scoring it raised.
+        async for event in stream.noack().events():
+
+            async def acknowledge(event: faust.EventT[Any] = event) -> None:
+                await stream.ack(event)
+
+            verdict = await scorer.run(event.value)
+            await outbox.put(verdict, acknowledge)
+
+    source = app.topic(topic, key_serializer="raw", value_serializer="raw")
+    app.agent(source, name="detector", concurrency=1)(detect)

@@ -1,0 +1,278 @@
+"""make_app(settings) -> the Faust app of a worker, put together; the only place that names Faust's settings.
+
+::
+
+    registry --ModelWatch--> Scorer <--agent-- transport <-- flows
+                               |
+                             Outbox --> anomalies, dead letters
+
+Services start in this order and stop in reverse: producer, web server, model watch, outbox,
+consumer, agents. So the probes answer while the worker waits for a model, and the outbox still
+delivers while the consumer drains.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import faust
+import structlog
+from confluent_kafka import KafkaError
+from faust.app.base import BootStrategy
+from faust.types import TP
+from mode import Service
+from mode.types import ServiceT
+
+from anoean_stream.agents import Outbox, Scorer, add_detector
+from anoean_stream.detector.bundle import Bundle, ServedModel
+from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
+from anoean_stream.kafka.producer import Producer
+from anoean_stream.kafka.wire import Wire, WireListener
+from anoean_stream.observe.health import Health
+from anoean_stream.observe.metrics import Metrics
+from anoean_stream.observe.web import WebServer
+from anoean_stream.pipeline import Pipeline, verify_bundle
+from anoean_stream.registry.registry import Registry
+from anoean_stream.registry.watch import ModelWatch
+from anoean_stream.settings import Settings
+
+log = structlog.get_logger("anoean.app")
+
+_COMMIT_EVERY_CHUNKS: Final = 1000
+"""Chunks between two commits at the most; the interval comes first unless chunks are tiny."""
+
+
+class _Boot(BootStrategy):
+    """Faust's start order, with our services where Faust has its web server: before the consumer."""
+
+    def web_server(self) -> Iterable[ServiceT]:
+        app = self.app
+        assert isinstance(app, WorkerApp)  # noqa: S101
+        return app.own_services
+
+
+class WorkerApp(faust.App):
+    """A Faust app that carries what the transport and our services share.
+
+    Use `make_app`; it sets what a plain constructor cannot (Faust copies its arguments).
+    """
+
+    BootStrategy = _Boot
+
+    wire: Wire
+    settings: Settings
+    scorer: Scorer
+    health: Health
+    metrics: Metrics
+    own_services: tuple[ServiceT, ...] = ()
+
+    def _create_directories(self) -> None:
+        """Create none: Faust's data directory is for tables, and we keep no state."""
+
+
+class _Listener(WireListener):
+    """Turns what the transport reports into health and metrics."""
+
+    def __init__(self, health: Health, metrics: Metrics) -> None:
+        self._health = health
+        self._metrics = metrics
+        self._assigned: set[TP] = set()
+
+    def on_assigned(self, tps: frozenset[TP]) -> None:
+        self._assigned |= tps
+        self._metrics.rebalances.inc()
+        self._report()
+        log.info("partitions_assigned", new=_named(tps), n=len(self._assigned))
+
+    def on_revoked(self, tps: frozenset[TP]) -> None:
+        self._assigned -= tps
+        for tp in tps:
+            self._metrics.lag.remove(tp.topic, str(tp.partition))
+        self._report()
+        log.info("partitions_revoked", gone=_named(tps), n=len(self._assigned))
+
+    def on_lost(self, tps: frozenset[TP]) -> None:
+        self.on_revoked(tps)
+        log.warning("partitions_lost", gone=_named(tps), note="another worker may repeat records")
+
+    def on_poll(self, monotonic_s: float) -> None:
+        self._health.polled(monotonic_s)
+
+    def on_broker_error(self, error: KafkaError) -> None:
+        self._metrics.broker_errors.inc()
+
+    def on_commit(self, offsets: Mapping[TP, int]) -> None:
+        self._metrics.commits.inc()
+        log.debug("committed", offsets={_name(tp): offset for tp, offset in offsets.items()})
+
+    def on_lag(self, tp: TP, high_watermark: int, next_offset: int) -> None:
+        if high_watermark >= 0:
+            gauge = self._metrics.lag.labels(tp.topic, str(tp.partition))
+            gauge.set(max(high_watermark - next_offset, 0))
+
+    def _report(self) -> None:
+        self._health.n_partitions = len(self._assigned)
+        self._metrics.partitions.set(len(self._assigned))
+
+
+class ModelService(Service):
+    """Follows the alias in the registry; each new model becomes a pipeline, then the one in use."""
+
+    def __init__(self, app: WorkerApp, registry: Registry, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        settings = app.settings
+        self._app = app
+        self._worker_id = worker_id(settings)
+        self._watch = ModelWatch(
+            registry,
+            name=settings.model.name,
+            alias=settings.model.alias,
+            poll_interval_s=settings.registry.poll_interval_s,
+            poll_jitter=settings.registry.poll_jitter,
+            verify=self._verify,
+            on_model=self._use,
+            on_refused=self._refused,
+        )
+
+    @Service.task
+    async def _follow(self) -> None:
+        await self._watch.run()
+
+    async def on_stop(self) -> None:
+        """Stop looking; a load under way is abandoned."""
+        self._watch.stop()
+
+    def _verify(self, bundle: Bundle) -> None:
+        """Check, in the loading thread, what `Pipeline` would otherwise stumble over later."""
+        verify_bundle(bundle)
+        rate = self._app.settings.scoring.false_positive_rate
+        if rate is not None:
+            try:
+                bundle.detector.calibration.threshold(rate)
+            except ConfigError as error:
+                raise IncompatibleBundleError(str(error), file="calibration.safetensors") from error
+
+    def _use(self, model: ServedModel) -> None:
+        app = self._app
+        pipeline = Pipeline(
+            model,
+            scoring=app.settings.scoring,
+            alerts=app.settings.alerts,
+            worker_id=self._worker_id,
+        )
+        app.scorer.swap(pipeline)
+        before, app.health.model = app.health.model, f"{model.name}@{model.version}"
+        app.metrics.model_info.clear()
+        app.metrics.model_info.labels(model.name, model.version, model.bundle.sha256).set(1)
+        app.metrics.model_loaded_at.set(time.time())
+        app.metrics.model_swaps.inc()
+        log.info(
+            "model_in_use",
+            model=app.health.model,
+            before=before,
+            threshold=round(pipeline.threshold, 4),
+            sha256=model.bundle.sha256[:12],
+        )
+        app.wire.gate.set()
+
+    def _refused(self, name: str, version: str | None, error: BundleError | RegistryError) -> None:
+        health = self._app.health
+        self._app.metrics.model_refused.inc()
+        health.model_problem = str(error)
+        log.warning(
+            "model_refused" if version is not None else "model_not_found",
+            model=name,
+            version=version,
+            reason=str(error),
+            serving=health.model,
+        )
+
+
+def make_app(settings: Settings) -> WorkerApp:
+    """Return the Faust app of one worker; nothing is connected yet.
+
+    Parameters
+    ----------
+    settings : Settings
+        All of them; Faust's own are derived here.
+
+    Raises
+    ------
+    ConfigError
+        When the settings cannot work together.
+    """
+    health = Health(liveness_timeout_s=settings.worker.liveness_timeout_s)
+    metrics = Metrics()
+    scorer = Scorer(health=health, metrics=metrics)
+    app = WorkerApp(
+        settings.consumer.group_id,
+        broker=_faust_broker(settings),
+        # No tables, no leader election, no topics of Faust's own: the model is all the state.
+        store="memory://",
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        key_serializer="raw",
+        value_serializer="raw",
+        # Messages are chunks: a few of them are thousands of records.
+        stream_buffer_maxsize=settings.consumer.chunks_in_flight,
+        stream_wait_empty=True,
+        cython_optimizations=True,
+        agent_supervisor="mode.CrashingSupervisor",
+        broker_commit_interval=settings.consumer.commit_interval_s,
+        broker_commit_every=_COMMIT_EVERY_CHUNKS,
+        broker_session_timeout=settings.consumer.session_timeout_s,
+        broker_heartbeat_interval=settings.consumer.heartbeat_interval_s,
+        consumer_auto_offset_reset=settings.consumer.auto_offset_reset,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+    )
+    app.settings, app.health, app.metrics, app.scorer = settings, health, metrics, scorer
+    app.wire = Wire(
+        settings=settings,
+        gate=asyncio.Event(),
+        listener=WireObserver(health=health, metrics=metrics),
+    )
+    outbox = Outbox(
+        lambda: _producer(app),
+        topics=settings.topics,
+        metrics=metrics,
+        message_max_bytes=settings.producer.message_max_bytes,
+    )
+    models = ModelService(app, Registry(settings.registry.url))
+    web = WebServer(settings.web, health=health, metrics=metrics)
+    app.own_services = (*((web,) if settings.web.enabled else ()), models, outbox)
+    add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox)
+    return app
+
+
+def worker_id(settings: Settings) -> str:
+    """Return the worker's name in alerts: the setting, or host:process."""
+    return settings.worker.id or f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _name(tp: TP) -> str:
+    return f"{tp.topic}/{tp.partition}"
+
+
+def _named(tps: Iterable[TP]) -> list[str]:
+    return sorted(map(_name, tps))
+
+
+def _producer(app: WorkerApp) -> Producer:
+    assert isinstance(app.producer, Producer)  # noqa: S101
+    return app.producer
+
+
+def _faust_broker(settings: Settings) -> str:
+    servers = [server.strip() for server in settings.broker.bootstrap_servers.split(",")]
+    if not all(servers):
+        message = (
+            f"broker.bootstrap_servers is {settings.broker.bootstrap_servers!r}; "
+            f"expected host:port, several separated by single commas"
+        )
+        raise ConfigError(message)
+    return ";".join(f"rdkafka://{server}" for server in servers)

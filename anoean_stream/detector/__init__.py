@@ -1,0 +1,1 @@
+"""The model at inference: encoder, distance, calibration, explanation, bundle. No torch, no pickle."""

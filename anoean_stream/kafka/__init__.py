@@ -1,0 +1,1 @@
+"""The wire: Faust on librdkafka, exact offsets, client configuration, topics, an embedded broker."""

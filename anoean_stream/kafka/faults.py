@@ -1,0 +1,189 @@
+"""What librdkafka reports, sorted: fatal errors as a sentence with the next step, the rest logged.
+
+librdkafka repairs by itself what a network does (reconnects, retries, elects again), so most errors
+are news, not ends. An error is fatal here when no amount of waiting repairs it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import KafkaError
+
+from anoean_stream.errors import BrokerError
+from anoean_stream.settings import Settings
+
+NEWS_INTERVAL_S: Final = 30.0
+"""Seconds between two lines of one kind: below 1 an outage floods the log, above 300 it looks over."""
+
+_NEXT_STEP: Final[dict[int, str]] = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: (
+        "the broker does not let this user at topic {topic}; grant Read (input) or Write (alerts, "
+        "dead letters) on it"
+    ),
+    KafkaError.GROUP_AUTHORIZATION_FAILED: (
+        "the broker does not let this user into consumer group {group!r}; grant Read on the group, "
+        "or set consumer.group_id to one it may use"
+    ),
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: (
+        "the broker refuses this user on the cluster; grant IdempotentWrite on the cluster, or Write "
+        "on the topics"
+    ),
+    KafkaError._AUTHENTICATION: (  # noqa: SLF001 - the public name of a local error code
+        "the broker at {servers} does not accept these credentials; check broker.security_protocol, "
+        "broker.sasl_mechanism, broker.sasl_username and the password"
+    ),
+    KafkaError.SASL_AUTHENTICATION_FAILED: (
+        "the broker at {servers} does not accept these credentials; check broker.sasl_mechanism, "
+        "broker.sasl_username and the password"
+    ),
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: (
+        "the broker at {servers} does not offer broker.sasl_mechanism; set one that it offers"
+    ),
+    KafkaError.FENCED_INSTANCE_ID: (
+        "another worker uses the same consumer.group_instance_id; give each worker its own name"
+    ),
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: (
+        "the running members of group {group!r} use another consumer.assignment_strategy; set the "
+        "same, or stop them all first"
+    ),
+    KafkaError.UNSUPPORTED_ASSIGNOR: (
+        "the broker does not know the assignor asked for in consumer.options; remove "
+        "'group.remote.assignor' from them"
+    ),
+    KafkaError.UNSUPPORTED_VERSION: (
+        "the broker is too old for consumer.group_protocol=consumer (it needs Kafka 4); set it to "
+        "classic"
+    ),
+    KafkaError.INVALID_GROUP_ID: "consumer.group_id {group!r} is no valid name; choose another",
+    KafkaError.INVALID_SESSION_TIMEOUT: (
+        "the broker does not accept consumer.session_timeout_s; choose a value between its "
+        "group.min.session.timeout.ms and group.max.session.timeout.ms"
+    ),
+}
+
+_UNKNOWN_TOPIC: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - the public name of a local error code
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the public name of a local error code
+    }
+)
+
+
+def missing_topic_sentence(topic: str | None, servers: str) -> str:
+    """Say that a topic is missing and how to create it."""
+    name = f"topic {topic!r}" if topic else "a topic of this worker"
+    return f"{name} does not exist on {servers}; create it with `anoean topics create`"
+
+
+def is_unknown_topic(error: KafkaError) -> bool:
+    """Tell whether the error says that a topic does not exist."""
+    return error.code() in _UNKNOWN_TOPIC
+
+
+def fatal_error(
+    error: KafkaError, settings: Settings, *, topic: str | None = None
+) -> BrokerError | None:
+    """Return the error to end the worker with, or None when waiting may repair it.
+
+    Parameters
+    ----------
+    error : KafkaError
+        What librdkafka reported.
+    settings : Settings
+        Where the names in the sentence come from.
+    topic : str, optional
+        The topic at fault, when known.
+    """
+    step = _NEXT_STEP.get(error.code())
+    servers = settings.broker.bootstrap_servers
+    if step is not None:
+        known = repr(topic) if topic else "of this worker"
+        said = step.format(topic=known, group=settings.consumer.group_id, servers=servers)
+        return BrokerError(f"{said} (librdkafka: {error.name()}: {error.str()})")
+    if "certificate verify failed" in error.str().lower():
+        return BrokerError(
+            f"the certificate of the broker at {servers} is not signed by an authority we trust; set "
+            f"broker.ssl_ca_location to its CA's PEM file (librdkafka: {error.str()})"
+        )
+    if error.fatal():
+        return BrokerError(
+            f"librdkafka cannot go on: {error.name()}: {error.str()}; start the worker again, it "
+            "resumes at the last commit"
+        )
+    return None
+
+
+class News:
+    """Logs each kind of transient error at most once in an interval, with a count of the others.
+
+    Safe to call from any thread.
+
+    Parameters
+    ----------
+    logger : logging.Logger
+        Where the lines go.
+    interval_s : float
+        Seconds between two lines of one kind.
+    clock : callable
+        Monotonic seconds; given by tests.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        *,
+        interval_s: float = NEWS_INTERVAL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._logger = logger
+        self._interval_s = interval_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def is_due(self, kind: str) -> int | None:
+        """Return how many were held back since the last line of this kind; None: hold this one too."""
+        now = self._clock()
+        with self._lock:
+            last, held = self._last.get(kind, (-float("inf"), 0))
+            if now - last < self._interval_s:
+                self._last[kind] = (last, held + 1)
+                return None
+            self._last[kind] = (now, 0)
+            return held
+
+    def tell(self, kind: str, message: str, *, level: int = logging.WARNING) -> None:
+        """Log the message unless one of its kind was logged a moment ago."""
+        held = self.is_due(kind)
+        if held is not None:
+            more = f" ({held} more like this since the last line)" if held else ""
+            self._logger.log(level, "%s%s", message, more)
+
+
+class LogLimit(logging.Filter):
+    """Holds back repeated librdkafka log lines: in an outage it logs each failed connect.
+
+    librdkafka's lines begin ``FAIL [rdkafka#consumer-1] [thrd:host:port/1]: ...``; what is before
+    the second bracket is the kind.
+    """
+
+    def __init__(self, *, interval_s: float = NEWS_INTERVAL_S) -> None:
+        super().__init__()
+        self._news = News(logging.getLogger(__name__), interval_s=interval_s)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let the first line of a kind pass, and one in each interval after it."""
+        kind = record.getMessage().split("[thrd:")[0]
+        return record.levelno >= logging.ERROR or self._news.is_due(kind) is not None
+
+
+def client_logger(name: str) -> logging.Logger:
+    """Return the logger for one client's librdkafka lines, with repeated lines held back."""
+    logger = logging.getLogger(f"anoean.kafka.librdkafka.{name}")
+    if not any(isinstance(known, LogLimit) for known in logger.filters):
+        logger.addFilter(LogLimit())
+    return logger

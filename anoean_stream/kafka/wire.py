@@ -1,0 +1,130 @@
+"""What the Faust app gives its transport: settings, the gate, a listener and the stop's clock.
+
+Faust creates the transport itself and hands it only the app, so the app carries this object as
+``app.wire``. The transport reads nothing from the environment and nothing from Faust's settings.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, cast
+
+from confluent_kafka import KafkaError
+from faust.types import TP
+
+from anoean_stream.settings import Settings
+
+
+class Gate(Protocol):
+    """What `asyncio.Event` is; set when a model is loaded and records may be read."""
+
+    def is_set(self) -> bool:
+        """Tell whether the gate is open."""
+        ...
+
+    async def wait(self) -> Literal[True]:
+        """Return when the gate is open."""
+        ...
+
+
+class WireListener:
+    """What health and metrics may hear of the transport. Override what is of interest.
+
+    All methods but `on_poll` are called in the event loop. None may block or raise. The cost is one
+    call for a chunk, not for a record.
+    """
+
+    def on_assigned(self, tps: frozenset[TP]) -> None:
+        """Hear of partitions this worker now reads, beside those it had."""
+
+    def on_revoked(self, tps: frozenset[TP]) -> None:
+        """Hear of partitions given up in order: drained, and committed if that succeeded."""
+
+    def on_lost(self, tps: frozenset[TP]) -> None:
+        """Hear of partitions taken away: another worker may read the same records again."""
+
+    def on_poll(self, monotonic_s: float) -> None:
+        """Hear that the poll thread turns, a few times a second. Called in the poll thread."""
+
+    def on_broker_error(self, error: KafkaError) -> None:
+        """Hear of every error librdkafka reports, transient ones too (not rate-limited)."""
+
+    def on_commit(self, offsets: Mapping[TP, int]) -> None:
+        """Hear which next offsets the broker confirmed."""
+
+    def on_commit_failed(self, offsets: Mapping[TP, int], reason: str) -> None:
+        """Hear of a commit that failed; it is tried again at the next interval."""
+
+    def on_lag(self, tp: TP, high_watermark: int, next_offset: int) -> None:
+        """Hear how far a delivered chunk is from the partition's end; a negative mark is unknown."""
+
+
+class StopClock:
+    """The one deadline that all steps of an orderly stop share.
+
+    Each step may use the time up to its share of the whole, so that the drain cannot eat what the
+    commit needs. Before `start`, a step has its full share.
+
+    Parameters
+    ----------
+    total_s : float
+        Seconds for the whole stop.
+    clock : callable
+        Monotonic seconds; given by tests.
+    """
+
+    def __init__(self, total_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total_s = total_s
+        self._clock = clock
+        self._started_at: float | None = None
+
+    def start(self) -> None:
+        """Start the clock; later calls change nothing."""
+        if self._started_at is None:
+            self._started_at = self._clock()
+
+    def left_s(self, share: float) -> float:
+        """Return the seconds until this share (0..1) of the whole is used up; 0 when it is."""
+        passed = 0.0 if self._started_at is None else self._clock() - self._started_at
+        return max(0.0, share * self._total_s - passed)
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What the transport needs to know.
+
+    Parameters
+    ----------
+    settings : Settings
+        All settings; broker, consumer, producer and worker are read.
+    gate : Gate
+        Until it is set nothing is joined and nothing consumed. An `asyncio.Event` does.
+    listener : WireListener
+        Hears what happens; the default ignores it.
+    """
+
+    settings: Settings
+    gate: Gate
+    listener: WireListener = field(default_factory=WireListener)
+    stop_clock: StopClock = field(init=False)
+
+    def __post_init__(self) -> None:
+        clock = StopClock(self.settings.worker.shutdown_timeout_s)
+        object.__setattr__(self, "stop_clock", clock)
+
+
+def wire_of(app: object) -> Wire:
+    """Return the wire of a Faust app.
+
+    Raises
+    ------
+    TypeError
+        The app carries none: it was not made for this transport.
+    """
+    wire = getattr(app, "wire", None)
+    if not isinstance(wire, Wire):
+        raise TypeError(
+            f"the app has wire={wire!r}; the rdkafka:// transport needs app.wire, an "
+            "anoean_stream.kafka.wire.Wire, before its consumer or producer is created"
+        )
+    return cast("Wire", wire)

@@ -1,0 +1,1 @@
+"""What the worker tells about itself: metrics, health, logs. Imports no other room but settings."""

@@ -1,0 +1,123 @@
+"""Every metric there is, its meaning, and what to do about it.
+
+A closed list: the worker cannot count under a name that is not here. Cost is per chunk, never per
+record. Labels come from closed sets (reason, kind, topic, partition, model version), never from
+record content.
+"""
+
+import prometheus_client as prometheus
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""From one quick chunk to a delivery that waits for a broker, seconds."""
+
+_MARGINS = (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Scores as multiples of the threshold: an alert is above 1."""
+
+_RECORDS = (1, 10, 50, 100, 250, 500, 1000, 2000, 5000, 10_000, 100_000)
+
+
+class Metrics:
+    """The worker's metrics in a registry of their own, so that two apps in one process keep apart.
+
+    Thread-safe, as prometheus_client is.
+    """
+
+    def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry(auto_describe=True)
+        add = {"registry": self.registry}
+
+        # Nothing skipped in silence: records = scored + dead letters, at every scrape.
+        self.records = prometheus.Counter(
+            "anoean_records", "Records of acknowledged chunks: scored and dead together.", **add
+        )
+        self.scored = prometheus.Counter("anoean_scored", "Records that got a score.", **add)
+        self.alerts = prometheus.Counter(
+            "anoean_alerts", "Alerts that the brokers acknowledged.", **add
+        )
+        self.dead_letters = prometheus.Counter(
+            "anoean_dead_letters",
+            "Dead letters that the brokers acknowledged; see docs/records.md for each reason.",
+            ["reason"],
+            **add,
+        )
+        self.missing_values = prometheus.Counter(
+            "anoean_missing_values",
+            "Missing fields that were imputed; a rise means that an exporter dropped a field.",
+            **add,
+        )
+
+        # Where the time goes.
+        self.chunk_records = prometheus.Histogram(
+            "anoean_chunk_records", "Records in a chunk.", buckets=_RECORDS, **add
+        )
+        self.scoring_seconds = prometheus.Histogram(
+            "anoean_scoring_seconds", "Pipeline time of a chunk.", buckets=_SECONDS, **add
+        )
+        self.delivery_seconds = prometheus.Histogram(
+            "anoean_delivery_seconds",
+            "Time until the brokers acknowledged the output of a chunk.",
+            buckets=_SECONDS,
+            **add,
+        )
+        self.end_to_end_seconds = prometheus.Histogram(
+            "anoean_end_to_end_seconds",
+            "Kafka timestamp of a chunk's newest record to acknowledged output.",
+            buckets=_SECONDS,
+            **add,
+        )
+        self.delivery_retries = prometheus.Counter(
+            "anoean_delivery_retries",
+            "Alerts and dead letters sent again because no broker acknowledged them in time.",
+            **add,
+        )
+        self.truncated = prometheus.Counter(
+            "anoean_truncated",
+            "Alerts and dead letters shortened because the broker takes no larger record.",
+            **add,
+        )
+
+        # What the scores look like.
+        self.score_margin = prometheus.Histogram(
+            "anoean_score_margin",
+            "Score as a multiple of the threshold, one sample of each chunk.",
+            buckets=_MARGINS,
+            **add,
+        )
+
+        # Which model decides.
+        self.model_info = prometheus.Gauge(
+            "anoean_model_info", "1 for the model in use.", ["name", "version", "sha256"], **add
+        )
+        self.model_loaded_at = prometheus.Gauge(
+            "anoean_model_loaded_timestamp_seconds", "When the model in use was loaded.", **add
+        )
+        self.model_swaps = prometheus.Counter(
+            "anoean_model_swaps", "Models taken into use, the first one included.", **add
+        )
+        self.model_refused = prometheus.Counter(
+            "anoean_model_refused",
+            "Versions refused (docs/registry.md); the old one keeps serving.",
+            **add,
+        )
+
+        # Where the worker stands in the topic.
+        self.partitions = prometheus.Gauge(
+            "anoean_partitions_assigned", "Partitions of this worker.", **add
+        )
+        self.lag = prometheus.Gauge(
+            "anoean_consumer_lag_records",
+            "Records after the last one read; grows when the worker is too slow.",
+            ["topic", "partition"],
+            **add,
+        )
+        self.rebalances = prometheus.Counter(
+            "anoean_rebalances", "Changes of this worker's partitions.", **add
+        )
+        self.commits = prometheus.Counter("anoean_commits", "Offset commits that succeeded.", **add)
+        self.broker_errors = prometheus.Counter(
+            "anoean_broker_errors", "Errors that librdkafka reported.", **add
+        )
+
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return prometheus.generate_latest(self.registry)

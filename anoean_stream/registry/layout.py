@@ -1,0 +1,119 @@
+"""Where each file of a registry lies, and which names may stand in a path.
+
+::
+
+    <url>/<name>/versions/<n>/manifest.json ...   counted up from 1, immutable
+    <url>/<name>/aliases/<alias>.json             {"version": "3", "updated_at": ..., "updated_by": ...}
+
+Names come from command lines and settings and end up in paths: what is not allowed here
+(slashes, leading dots) cannot leave the registry's folder.
+"""
+
+import re
+from typing import Final, Self
+
+import msgspec
+
+from anoean_stream.errors import ModelNotFoundError, RegistryError
+
+CHAMPION: Final = "champion"
+"""The alias that workers serve."""
+
+PREVIOUS: Final = "previous"
+"""The alias of the version that was champion before: where a roll back goes."""
+
+MANIFEST: Final = "manifest.json"
+
+# The first two as in settings.ModelSettings.
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_ALIAS: Final = re.compile(r"[a-z][a-z0-9_-]{0,49}")
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
+
+
+class AliasRecord(msgspec.Struct, frozen=True):
+    """Content of an alias file.
+
+    Parameters
+    ----------
+    version : str
+        The version that the alias names.
+    updated_at : str
+        When it was moved, RFC 3339 in UTC.
+    updated_by : str
+        Who moved it, ``user@host``.
+    """
+
+    version: str
+    updated_at: str = ""
+    updated_by: str = ""
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Return the record in an alias file; raises ValueError when it is none."""
+        record = msgspec.json.decode(data, type=cls)
+        if not is_version(record.version):
+            message = f"version is {record.version!r}, expected a number as text"
+            raise ValueError(message)
+        return record
+
+    def to_json(self) -> bytes:
+        """Return the content of the alias file."""
+        return msgspec.json.encode(self)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can name a model."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_alias(text: str) -> bool:
+    """Return whether a text can be an alias; no version is one."""
+    return _ALIAS.fullmatch(text) is not None
+
+
+def is_version(text: str) -> bool:
+    """Return whether a text can be a version: a whole number from 1, no leading zero."""
+    return _VERSION.fullmatch(text) is not None
+
+
+def check_name(name: str) -> None:
+    """Raise RegistryError for what cannot name a model."""
+    if not is_name(name):
+        message = (
+            f"{name!r} cannot name a model; expected a letter or digit, then up to 99 letters, "
+            f"digits, dots, dashes or underscores"
+        )
+        raise RegistryError(message)
+
+
+def version_folder(name: str, version: str) -> str:
+    """Return the path of a version's folder, relative to the registry.
+
+    Raises
+    ------
+    ModelNotFoundError
+        When the version is not a number.
+    """
+    check_name(name)
+    if not is_version(version):
+        message = f"{version!r} is no version of model {name!r}; expected a number such as 3"
+        raise ModelNotFoundError(message)
+    return f"{name}/versions/{version}"
+
+
+def alias_path(name: str, alias: str) -> str:
+    """Return the path of an alias's file, relative to the registry.
+
+    Raises
+    ------
+    RegistryError
+        When the text cannot be an alias.
+    """
+    check_name(name)
+    if not is_alias(alias):
+        message = (
+            f"{alias!r} cannot be an alias; expected a small letter, then up to 49 small "
+            f"letters, digits, dashes or underscores, such as {CHAMPION}"
+        )
+        raise RegistryError(message)
+    return f"{name}/aliases/{alias}.json"

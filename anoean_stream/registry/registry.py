@@ -1,0 +1,399 @@
+"""Versions that never change, and aliases that say which of them is used.
+
+A version is there from the moment its manifest is: without one it does not exist. Every call
+blocks on disk or network, and may be made from any thread; none changes what another reader holds.
+"""
+
+import getpass
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from anoean_stream.detector.bundle import FILES, Bundle, Manifest, read_bundle
+from anoean_stream.errors import BundleError, ModelNotFoundError, RegistryError
+from anoean_stream.registry.layout import (
+    CHAMPION,
+    MANIFEST,
+    PREVIOUS,
+    AliasRecord,
+    alias_path,
+    check_name,
+    is_alias,
+    is_name,
+    is_version,
+    version_folder,
+)
+from anoean_stream.registry.store import open_store
+
+_PUBLISH_ATTEMPTS: Final = 100
+"""Publishers that may be faster than us in a row before we give up. Each one costs a listing;
+ten at once need ten at most, so more than this is a store that does not show what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One version, as a listing shows it.
+
+    Parameters
+    ----------
+    version : str
+        Number of the version.
+    aliases : tuple of str
+        Aliases that name it.
+    manifest : Manifest or None
+        None when it cannot be read.
+    error : str or None
+        Why it cannot be read.
+    """
+
+    version: str
+    aliases: tuple[str, ...]
+    manifest: Manifest | None
+    error: str | None = None
+
+
+class Registry:
+    """The models of one store.
+
+    Parameters
+    ----------
+    url : str
+        Folder or fsspec URL. Nothing is read until a method is called.
+
+    Raises
+    ------
+    RegistryError
+        When no installed package can open such a URL.
+
+    Examples
+    --------
+    >>> registry = Registry("memory://registry-docs")
+    >>> registry.models()
+    []
+    """
+
+    def __init__(self, url: str) -> None:
+        self._store = open_store(url)
+        self.url = self._store.url
+        """For messages: without user and password."""
+
+    def exists(self) -> bool:
+        """Return whether anything was ever published here."""
+        return self._store.exists("")
+
+    def models(self) -> list[str]:
+        """Return the names of the models that have a version, sorted."""
+        return [name for name in self._store.children("") if is_name(name) and self._numbers(name)]
+
+    def version_numbers(self, name: str) -> list[str]:
+        """Return the whole versions of a model, oldest first; one listing and no file is read.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When the model has none.
+        """
+        whole = [str(number) for number in self._numbers(name) if self._is_whole(name, number)]
+        if not whole:
+            raise self._no_such_model(name)
+        return whole
+
+    def versions(self, name: str) -> list[VersionInfo]:
+        """Return every version with its manifest, oldest first; a broken one says why.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When the model has none.
+        """
+        names_by_version: dict[str, list[str]] = {}
+        for alias, version in self.aliases(name).items():
+            names_by_version.setdefault(version, []).append(alias)
+        infos = []
+        for version in self.version_numbers(name):
+            aliases = tuple(names_by_version.get(version, ()))
+            try:
+                infos.append(VersionInfo(version, aliases, self.manifest(name, version)))
+            except BundleError as error:
+                infos.append(VersionInfo(version, aliases, None, str(error)))
+        return infos
+
+    def manifest(self, name: str, version: str) -> Manifest:
+        """Return the manifest of a version; the other files are not looked at.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such version.
+        ManifestError
+            When the manifest cannot be read.
+        """
+        data = self._manifest_bytes(name, version)
+        return Manifest.from_json(data, origin=self._origin(name, version))
+
+    def files(self, name: str, version: str) -> list[str]:
+        """Return the names of the files directly in a version: the bundle, report, model card."""
+        return self._store.children(version_folder(name, version))
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """Return the version that each alias of a model names; empty for a model without any."""
+        check_name(name)
+        found = {}
+        for file in self._store.children(f"{name}/aliases"):
+            alias = file.removesuffix(".json")
+            if alias != file and is_alias(alias):
+                found[alias] = self.alias_version(name, alias)
+        return found
+
+    def alias_version(self, name: str, alias: str) -> str:
+        """Return the version that an alias names.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such alias.
+        """
+        return self.alias_record(name, alias).version
+
+    def alias_record(self, name: str, alias: str) -> AliasRecord:
+        """Return an alias with when and by whom it was moved; reads one small file.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such alias.
+        RegistryError
+            When its file cannot be read or understood.
+        """
+        path = alias_path(name, alias)
+        try:
+            data = self._store.read(path)
+        except FileNotFoundError as error:
+            raise self._no_such_alias(name, alias) from error
+        try:
+            return AliasRecord.from_json(data)
+        except ValueError as error:
+            message = (
+                f"{self.url.rstrip('/')}/{path} is no alias file ({error}); expected JSON such as "
+                f'{{"version": "3"}}; mend it with `anoean models promote {name} VERSION '
+                f"--alias {alias}`"
+            )
+            raise RegistryError(message) from error
+
+    def resolve(self, name: str, ref: str) -> str:
+        """Return the version that a version number or an alias stands for.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model.
+        ref : str
+            A number (``"3"``) or an alias (``"champion"``).
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such model, version or alias.
+        """
+        check_name(name)
+        if is_version(ref):
+            if not self._is_whole(name, int(ref)):
+                raise self._no_such_version(name, ref)
+            return ref
+        if not is_alias(ref):
+            message = (
+                f"{ref!r} is neither a version nor an alias of model {name!r}; "
+                f"expected a number such as 3 or an alias such as {CHAMPION}"
+            )
+            raise ModelNotFoundError(message)
+        return self.alias_version(name, ref)
+
+    def load(self, name: str, version: str) -> Bundle:
+        """Read and check a version: hashes, format, shapes against the contract, finite weights.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model.
+        version : str
+            Number of the version.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such version, or it is not complete yet.
+        BundleError
+            When a file of it is missing, truncated, changed or unfit; names the file.
+        """
+        files = {MANIFEST: self._manifest_bytes(name, version)}
+        folder = version_folder(name, version)
+        for file in FILES:
+            if file != MANIFEST:
+                try:
+                    files[file] = self._store.read(f"{folder}/{file}")
+                except FileNotFoundError:
+                    continue  # read_bundle says which one is missing
+        return read_bundle(files, origin=self._origin(name, version))
+
+    def publish(self, folder: Path, name: str) -> str:
+        """Copy a bundle into the registry as a new version, and return its number.
+
+        The bundle is checked first. Readers see the whole version or none of it, and publishers
+        at the same time get different numbers. No alias is moved.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of a bundle; whatever else lies in it (report, model card) is copied too.
+        name : str
+            Name of the model; a new one is created.
+
+        Raises
+        ------
+        BundleError
+            When the folder is not a sound bundle.
+        RegistryError
+            When the store cannot be written.
+        """
+        check_name(name)
+        files = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(".")
+        }
+        read_bundle({file: files[file] for file in FILES if file in files}, origin=str(folder))
+        number = 0
+        for _ in range(_PUBLISH_ATTEMPTS):
+            number = max([number, *self._numbers(name)]) + 1
+            if self._store.create_folder(version_folder(name, str(number)), files, last=MANIFEST):
+                return str(number)
+        message = (
+            f"registry {self.url}: {_PUBLISH_ATTEMPTS} numbers up to {number} were taken while "
+            f"publishing model {name!r}; is another program publishing in a loop?"
+        )
+        raise RegistryError(message)
+
+    def set_alias(
+        self, name: str, alias: str, version: str, *, by: str | None = None
+    ) -> str | None:
+        """Let an alias name a version, in one step for every reader.
+
+        Moving the champion also lets `PREVIOUS` name the old one. That is written first: a crash
+        between the two leaves the champion as it was.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model.
+        alias : str
+            The alias; a new one is created.
+        version : str
+            Number of a version that exists.
+        by : str, optional
+            Who moves it; ``user@host`` of this process if left out.
+
+        Returns
+        -------
+        str or None
+            The version it named before.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such version.
+        RegistryError
+            When the store cannot be written.
+        """
+        path = alias_path(name, alias)
+        if not (is_version(version) and self._is_whole(name, int(version))):
+            raise self._no_such_version(name, version)
+        before = self._version_before(path)
+        updated_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        who = by or _who()
+        if alias == CHAMPION and before is not None and before != version:
+            record = AliasRecord(before, updated_at, who)
+            self._store.replace(alias_path(name, PREVIOUS), record.to_json())
+        record = AliasRecord(version, updated_at, who)
+        self._store.replace(path, record.to_json())
+        return before
+
+    def _numbers(self, name: str) -> list[int]:
+        """Return every number in use, also of versions that are being written or were never done."""
+        check_name(name)
+        found = self._store.children(f"{name}/versions")
+        return sorted(int(version) for version in found if is_version(version))
+
+    def _version_before(self, path: str) -> str | None:
+        try:
+            return AliasRecord.from_json(self._store.read(path)).version
+        except (FileNotFoundError, ValueError):
+            return None  # a broken alias file is mended by writing it
+
+    def _is_whole(self, name: str, number: int) -> bool:
+        return self._store.exists(f"{version_folder(name, str(number))}/{MANIFEST}")
+
+    def _manifest_bytes(self, name: str, version: str) -> bytes:
+        try:
+            return self._store.read(f"{version_folder(name, version)}/{MANIFEST}")
+        except FileNotFoundError as error:
+            raise self._no_such_version(name, version) from error
+
+    def _origin(self, name: str, version: str) -> str:
+        return f"{self.url.rstrip('/')}/{version_folder(name, version)}"
+
+    def _no_such_model(self, name: str) -> ModelNotFoundError:
+        if not self.exists():
+            message = (
+                f"no model {name!r}: there is no registry at {self.url} yet; publish one with "
+                f"`anoean train`, or set registry.url to the registry's folder or URL"
+            )
+        else:
+            message = (
+                f"no model {name!r} in registry {self.url}; it has: {_listed(self.models())}; "
+                f"publish it with `anoean train`, or set model.name"
+            )
+        return ModelNotFoundError(message)
+
+    def _no_such_version(self, name: str, version: str) -> ModelNotFoundError:
+        try:
+            whole = self.version_numbers(name)
+        except ModelNotFoundError as error:
+            if not self._numbers(name):
+                return error
+            whole = []
+        if is_version(version) and int(version) in self._numbers(name):
+            message = (
+                f"{self._origin(name, version)}/{MANIFEST} is missing: version {version} of model "
+                f"{name!r} is still being written, or its publisher died; publish again"
+            )
+        else:
+            message = (
+                f"no version {version!r} of model {name!r} in registry {self.url}; "
+                f"it has: {_listed(whole)}"
+            )
+        return ModelNotFoundError(message)
+
+    def _no_such_alias(self, name: str, alias: str) -> ModelNotFoundError:
+        if not self._numbers(name):
+            return self._no_such_model(name)
+        message = (
+            f"no alias {alias!r} of model {name!r} in registry {self.url}; it has: "
+            f"{_listed(list(self.aliases(name)))}; "
+            f"set it with `anoean models promote {name} VERSION --alias {alias}`"
+        )
+        return ModelNotFoundError(message)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())  # a container's user often has no name
+    return f"{user}@{socket.gethostname()}"

@@ -16,7 +16,7 @@ import structlog
 from mode import Service
 
 from anoean_stream.errors import BrokerError
-from anoean_stream.kafka.producer import BatchItem, BatchResult
+from anoean_stream.kafka.producer import BatchItem, Undelivered
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.pipeline import Pipeline, Verdict
@@ -92,8 +92,9 @@ class Scorer:
 class BatchSender(Protocol):
     """What the outbox needs of a producer."""
 
-    async def send_batch(self, items: Sequence[BatchItem]) -> BatchResult:
-        """Send items; return, when the brokers have answered for each, which of them failed."""
+    async def send_batch(self, items: Sequence[BatchItem]) -> Sequence[Undelivered]:
+        """Send items; return, when the brokers have answered for each, which were not taken."""
+        ...
 
 
 class Outbox(Service):
@@ -162,44 +163,49 @@ class Outbox(Service):
             When the broker will never take it (not authorised, even the shortest form too large).
         """
         pending = [
-            *(BatchItem(self._topics.alerts, record) for record in verdict.alerts),
-            *(BatchItem(self._topics.dead_letters, record) for record in verdict.dead_letters),
+            *((self._topics.alerts, record) for record in verdict.alerts),
+            *((self._topics.dead_letters, record) for record in verdict.dead_letters),
         ]
         backoff_s = _FIRST_BACKOFF_S
         while pending:
-            result = await self._producer().send_batch(pending)
-            retry = []
-            for index, failure in result.failures.items():
-                item = pending[index]
-                if failure.too_large:
-                    item = BatchItem(item.topic, self._shorter(item))
-                    self._metrics.truncated.inc()
-                elif not failure.retriable:
-                    message = f"topic {item.topic} refused a record: {failure.message}"
-                    raise BrokerError(message)
-                retry.append(item)
-            if retry:
-                self._metrics.delivery_retries.inc(len(retry))
-                first = next(iter(result.failures.values()))
+            undelivered = await self._producer().send_batch(
+                [(topic, record.key, record.value, record.headers) for topic, record in pending]
+            )
+            if not undelivered:
+                return
+            pending = [self._again(*pending[failure.index], failure) for failure in undelivered]
+            self._metrics.delivery_retries.inc(len(pending))
+            if not all(failure.is_too_large for failure in undelivered):
                 log.warning(
-                    "delivery_retried", n=len(retry), backoff_s=backoff_s, reason=first.message
+                    "delivery_retried",
+                    n=len(pending),
+                    topics=sorted({topic for topic, _ in pending}),
+                    backoff_s=backoff_s,
+                    reason=str(undelivered[0]),
                 )
-                if not all(failure.too_large for failure in result.failures.values()):
-                    await asyncio.sleep(backoff_s)
-                    backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
-            pending = retry
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
 
-    def _shorter(self, item: BatchItem) -> OutRecord:
-        value = item.record.value or b""
-        if item.topic == self._topics.dead_letters and len(value) > 1:
-            return truncated(item.record, min(len(value), self._message_max_bytes) // 2)
-        shorter = (
-            without_original(item.record) if item.topic == self._topics.alerts else item.record
-        )
-        if len(shorter.value or b"") >= len(value):
+    def _again(self, topic: str, record: OutRecord, failure: Undelivered) -> tuple[str, OutRecord]:
+        """Return what to send instead of a record that was not delivered."""
+        if failure.is_too_large:
+            self._metrics.truncated.inc()
+            return topic, self._shorter(topic, record)
+        if not failure.is_retriable:
+            message = f"topic {topic} will never take this record: {failure}"
+            raise BrokerError(message)
+        return topic, record
+
+    def _shorter(self, topic: str, record: OutRecord) -> OutRecord:
+        n_bytes = len(record.value or b"")
+        if topic == self._topics.alerts:
+            shorter = without_original(record)
+        else:
+            shorter = truncated(record, min(n_bytes, self._message_max_bytes) // 2)
+        if len(shorter.value or b"") >= n_bytes:
             message = (
-                f"topic {item.topic} takes no record of {len(value)} bytes, and it cannot be "
-                f"shortened; raise the topic's max.message.bytes and producer.message_max_bytes"
+                f"topic {topic} takes no record of {n_bytes} bytes, and it cannot be shortened; "
+                f"raise the topic's max.message.bytes and producer.message_max_bytes"
             )
             raise BrokerError(message)
         return shorter
@@ -225,6 +231,7 @@ def add_detector(app: faust.App, *, topic: str, scorer: Scorer, outbox: Outbox) 
     """Give the app its one agent: chunks of the input topic through scorer and outbox."""
 
     async def detect(stream: faust.StreamT[Any]) -> None:
+        assert isinstance(stream, faust.Stream)  # noqa: S101  # StreamT lacks noack
         # noack: Faust itself would acknowledge a chunk even when scoring it raised.
         async for event in stream.noack().events():
 

@@ -63,6 +63,7 @@ class WorkerApp(faust.App):
     BootStrategy = _Boot
 
     wire: Wire
+    model_loaded: asyncio.Event
     settings: Settings
     scorer: Scorer
     health: Health
@@ -176,12 +177,13 @@ class ModelService(Service):
             threshold=round(pipeline.threshold, 4),
             sha256=model.bundle.sha256[:12],
         )
-        app.wire.gate.set()
+        app.model_loaded.set()
 
     def _refused(self, name: str, version: str | None, error: BundleError | RegistryError) -> None:
         health = self._app.health
-        self._app.metrics.model_refused.inc()
         health.model_problem = str(error)
+        if version is not None:
+            self._app.metrics.model_refused.inc()
         log.warning(
             "model_refused" if version is not None else "model_not_found",
             model=name,
@@ -209,7 +211,7 @@ def make_app(settings: Settings) -> WorkerApp:
     scorer = Scorer(health=health, metrics=metrics)
     app = WorkerApp(
         settings.consumer.group_id,
-        broker=_faust_broker(settings),
+        broker="rdkafka://",  # the addresses are in the wire,
         # No tables, no leader election, no topics of Faust's own: the model is all the state.
         store="memory://",
         table_standby_replicas=0,
@@ -231,11 +233,8 @@ def make_app(settings: Settings) -> WorkerApp:
         worker_redirect_stdouts=False,
     )
     app.settings, app.health, app.metrics, app.scorer = settings, health, metrics, scorer
-    app.wire = Wire(
-        settings=settings,
-        gate=asyncio.Event(),
-        listener=WireObserver(health=health, metrics=metrics),
-    )
+    app.model_loaded = asyncio.Event()
+    app.wire = Wire(settings=settings, gate=app.model_loaded, listener=_Listener(health, metrics))
     outbox = Outbox(
         lambda: _producer(app),
         topics=settings.topics,
@@ -265,14 +264,3 @@ def _named(tps: Iterable[TP]) -> list[str]:
 def _producer(app: WorkerApp) -> Producer:
     assert isinstance(app.producer, Producer)  # noqa: S101
     return app.producer
-
-
-def _faust_broker(settings: Settings) -> str:
-    servers = [server.strip() for server in settings.broker.bootstrap_servers.split(",")]
-    if not all(servers):
-        message = (
-            f"broker.bootstrap_servers is {settings.broker.bootstrap_servers!r}; "
-            f"expected host:port, several separated by single commas"
-        )
-        raise ConfigError(message)
-    return ";".join(f"rdkafka://{server}" for server in servers)

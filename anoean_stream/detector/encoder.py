@@ -62,9 +62,9 @@ class Encoder:
         Of LeakyReLU, in [0, 1).
     """
 
-    dense_DH: Weights  # noqa: N815  # dimension letters
+    dense_DH: Weights  # dimension letters
     categories: tuple[Weights, ...]
-    bias_H: Weights  # noqa: N815  # dimension letters
+    bias_H: Weights  # dimension letters
     layers: tuple[Layer, ...]
     negative_slope: float = NEGATIVE_SLOPE
 

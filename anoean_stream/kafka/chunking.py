@@ -73,13 +73,18 @@ def chunks_of(
     return fetched
 
 
+def tp_of(message: Message) -> TP:
+    """Return the partition a fetched message is of."""
+    return TP(cast("str", message.topic()), cast("int", message.partition()))
+
+
 def _by_partition(messages: list[Message]) -> list[tuple[TP, list[Message]]]:
-    partitions = list(map(Message.partition, messages))
     topics = list(map(Message.topic, messages))
+    partitions = list(map(Message.partition, messages))
     # The common case: a full batch of one partition.
     if partitions.count(partitions[0]) == len(messages) == topics.count(topics[0]):
-        return [(TP(topics[0], partitions[0]), messages)]
+        return [(tp_of(messages[0]), messages)]
     groups: dict[tuple[str | None, int | None], list[Message]] = {}
     for key, message in zip(zip(topics, partitions, strict=True), messages, strict=True):
         groups.setdefault(key, []).append(message)
-    return [(TP(*key), group) for key, group in groups.items()]
+    return [(tp_of(group[0]), group) for group in groups.values()]

@@ -83,7 +83,7 @@ class ChunkMessage(ConsumerMessage):
             offset=chunk.offsets[-1],
             timestamp=chunk.timestamps_ms[-1] / 1000.0,
             timestamp_type=0,
-            headers=(),
+            headers=None,
             key=None,
             value=cast("bytes", chunk),  # the topic's serializer is "raw", which hands it through
             checksum=None,
@@ -122,28 +122,38 @@ class Consumer(StatelessConsumer):
         self._ack_seen = asyncio.Event()
         self._high_watermarks: dict[TP, int] = {}
         self._poller: Poller | None = None
+        self._names: list[str] = []
         self._is_ready = False
+        self._is_joining = False
         self._news = News(logger)
 
     # ------------------------------------------------------------------ joining
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Let the app become ready, wait for the gate, then join the group."""
+        """Let the app become ready at once, and join the group when the gate opens.
+
+        Returns before either: Faust's assignment waits for its subscription, so a subscription that
+        waited for the assignment would wait for ever.
+        """
         names = sorted(topics)
         if not self._is_ready:
             self._is_ready = True
-            await self._become_ready()
-        if not names:
-            return
-        if self._poller is None:
-            if not self._wire.gate.is_set():
-                logger.info("nothing is consumed yet: waiting for a model")
-            await self._wire.gate.wait()
-            self._poller = self._new_poller()
-            self._tell_wanted()
-            self._poller.start(names)
-        else:
-            await asyncio.wrap_future(self._poller.resubscribe(names))
+            self.add_future(self._become_ready())
+        if names:
+            self._names = names
+            if self._poller is not None:
+                await asyncio.wrap_future(self._poller.resubscribe(names))
+            elif not self._is_joining:
+                self._is_joining = True
+                self.add_future(self._join())
+
+    async def _join(self) -> None:
+        if not self._wire.gate.is_set():
+            logger.info("nothing is consumed yet: waiting for a model")
+        await self._wire.gate.wait()
+        self._poller = self._new_poller()
+        self._tell_wanted()
+        self._poller.start(self._names)
 
     async def _become_ready(self) -> None:
         """Take Faust through its one assignment, an empty one: tasks, timers and flow start."""
@@ -377,7 +387,9 @@ class Consumer(StatelessConsumer):
         return False
 
     def _on_commit_failed(self, offsets: Mapping[TP, int], reason: str) -> None:
-        self._news.tell("commit", f"commit of {_named(offsets)} failed, it is tried again: {reason}")
+        self._news.tell(
+            "commit", f"commit of {_named(offsets)} failed, it is tried again: {reason}"
+        )
         self._wire.listener.on_commit_failed(offsets, reason)
 
     # ------------------------------------------------------------------ errors

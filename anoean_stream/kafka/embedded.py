@@ -85,7 +85,9 @@ class EmbeddedBroker:
             try:
                 found = self._owner.list_topics(name, timeout=START_TIMEOUT_S).topics[name]
             except KafkaException as err:
-                raise BrokerError(f"the embedded broker did not create topic {name!r}: {err}") from err
+                raise BrokerError(
+                    f"the embedded broker did not create topic {name!r}: {err}"
+                ) from err
             if found.error is not None:
                 raise BrokerError(
                     f"the embedded broker did not create topic {name!r}: {found.error}; use letters, "

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, TypeVar
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from faust.types import TP
 
-from anoean_stream.kafka.chunking import Fetched, chunks_of
+from anoean_stream.kafka.chunking import Fetched, chunks_of, tp_of
 
 T = TypeVar("T")
 OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
@@ -322,7 +322,9 @@ class Poller:
         """Make librdkafka's pauses equal to what is wanted; both calls are rare."""
         assert self._handle is not None
         owned = frozenset(self._epochs)
-        wanted = frozenset() if not room else owned if self._wanted is None else owned & self._wanted
+        wanted = (
+            frozenset() if not room else owned if self._wanted is None else owned & self._wanted
+        )
         if wanted == self._running:
             return
         stop, go = self._running - wanted, wanted - self._running
@@ -372,7 +374,7 @@ class Poller:
         return [
             message
             for message in messages
-            if self._epochs.get(_tp(message), revision + 1) <= revision
+            if self._epochs.get(tp_of(message), revision + 1) <= revision
         ]
 
     def _high_watermark(self, tp: TP) -> int:
@@ -454,7 +456,3 @@ class Poller:
             waiting.set_exception(KafkaException(refused))
         else:
             waiting.set_result(offsets)
-
-
-def _tp(message: Message) -> TP:
-    return TP(message.topic(), message.partition())

@@ -85,14 +85,24 @@ class Undelivered:
 
 
 class _Batch:
-    """Counts delivery reports of one batch. Written by one thread at a time: see `settle`."""
+    """Counts what became of the records of one batch; each counter has one writing thread."""
 
-    __slots__ = ("failures", "future", "left")
+    __slots__ = ("failures", "future", "n_items", "n_refused", "n_reported")
 
     def __init__(self, n_items: int, future: "asyncio.Future[tuple[Undelivered, ...]]") -> None:
-        self.left = n_items
+        self.n_items = n_items
+        self.n_reported = 0  # poll thread: acknowledged or failed on the way
+        self.n_refused = 0  # event loop: did not get into the queue
         self.failures: list[Undelivered] = []
         self.future = future
+
+    @property
+    def is_complete(self) -> bool:
+        return self.n_reported + self.n_refused == self.n_items
+
+    def resolve(self) -> None:
+        if not self.future.done():
+            self.future.set_result(tuple(sorted(self.failures, key=lambda one: one.index)))
 
 
 class Producer(FaustProducer):
@@ -112,6 +122,7 @@ class Producer(FaustProducer):
         self._reports: deque[Callable[[], None]] = deque()
         self._is_woken = False
         self._room = asyncio.Event()
+        self._n_waiting = 0  # coroutines that wait for room
         self._running_loop: asyncio.AbstractEventLoop | None = None
 
     # ------------------------------------------------------------------ life
@@ -202,9 +213,14 @@ class Producer(FaustProducer):
                 client, topic, value, key, headers=headers, on_delivery=report
             )
             if error is not None:
-                self._reports.append(partial(self._count, batch, index, error))
-                self._wake(loop)
-        return await batch.future
+                batch.failures.append(Undelivered(index, error))
+                batch.n_refused += 1
+        if batch.is_complete:
+            batch.resolve()
+        failures = await batch.future
+        for failure in failures:
+            self._on_error(failure.error)
+        return failures
 
     async def send(
         self,
@@ -226,15 +242,17 @@ class Producer(FaustProducer):
         """
         client, loop = self._running()
         future: asyncio.Future[RecordMetadata] = loop.create_future()
-        where: dict[str, int] = {}
-        if partition is not None:
-            where["partition"] = partition
-        if timestamp is not None:
-            where["timestamp"] = round(timestamp * 1000)
         listed = headers.items() if isinstance(headers, Mapping) else headers or ()
         report = partial(self._on_report, future)
         error = await self._produce(
-            client, topic, value, key, headers=list(listed), on_delivery=report, **where
+            client,
+            topic,
+            value,
+            key,
+            headers=list(listed),
+            on_delivery=report,
+            partition=-1 if partition is None else partition,
+            timestamp_ms=0 if timestamp is None else round(timestamp * 1000),
         )
         if error is not None:
             self._resolve(future, error, None)
@@ -274,13 +292,20 @@ class Producer(FaustProducer):
         *,
         headers: Iterable[tuple[str, bytes]],
         on_delivery: Callable[[KafkaError | None, Message], None],
-        **where: int,
+        partition: int = -1,
+        timestamp_ms: int = 0,
     ) -> KafkaError | None:
         """Put a record into librdkafka's queue; return the error when it does not even get there."""
         while True:
             try:
                 client.produce(
-                    topic, value, key, headers=list(headers), on_delivery=on_delivery, **where
+                    topic,
+                    value,
+                    key,
+                    headers=list(headers),
+                    on_delivery=on_delivery,
+                    partition=partition,
+                    timestamp=timestamp_ms,
                 )
             except BufferError:
                 # Full means that reports are outstanding, and each of them makes room.
@@ -292,10 +317,13 @@ class Producer(FaustProducer):
                 return None
 
     async def _wait_for_room(self, timeout_s: float) -> None:
+        self._n_waiting += 1
         try:
             await asyncio.wait_for(self._room.wait(), timeout_s)
         except TimeoutError:
             return  # the caller looks again: a report may have come before the event was cleared
+        finally:
+            self._n_waiting -= 1
 
     # ------------------------------------------------------------------ delivery reports
 
@@ -309,9 +337,15 @@ class Producer(FaustProducer):
     def _on_batch_report(
         self, batch: _Batch, index: int, error: KafkaError | None, message: Message
     ) -> None:
-        """Take the report of one record of a batch. Poll thread."""
-        self._reports.append(partial(self._count, batch, index, error))
-        self._wake(self._running_loop)
+        """Take the report of one record of a batch; wake the loop for the last one. Poll thread."""
+        if error is not None:
+            batch.failures.append(Undelivered(index, error))
+        batch.n_reported += 1
+        if batch.is_complete:
+            self._reports.append(batch.resolve)
+            self._wake(self._running_loop)
+        elif self._n_waiting:
+            self._wake(self._running_loop)
 
     def _wake(self, loop: asyncio.AbstractEventLoop | None) -> None:
         if not self._is_woken and loop is not None:
@@ -323,18 +357,12 @@ class Producer(FaustProducer):
 
     def _settle(self) -> None:
         """Resolve what was reported. Event loop."""
-        self._is_woken = False  # before the look into the deque, so that no report waits for the next
+        self._is_woken = (
+            False  # before the look into the deque, so that no report waits for the next
+        )
         self._room.set()
         while self._reports:
             self._reports.popleft()()
-
-    def _count(self, batch: _Batch, index: int, error: KafkaError | None) -> None:
-        if error is not None:
-            batch.failures.append(Undelivered(index, error))
-            self._on_error(error)
-        batch.left -= 1
-        if not batch.left and not batch.future.done():
-            batch.future.set_result(tuple(sorted(batch.failures, key=lambda one: one.index)))
 
     def _resolve(
         self,
@@ -348,7 +376,9 @@ class Producer(FaustProducer):
             return
         if error is not None or message is None:
             said = "no report" if error is None else f"{error.name()}: {error.str()}"
-            future.set_exception(DeliveryError(f"a record was not delivered: {said}; send it again"))
+            future.set_exception(
+                DeliveryError(f"a record was not delivered: {said}; send it again")
+            )
             return
         tp = TP(cast("str", message.topic()), cast("int", message.partition()))
         kind, stamp_ms = message.timestamp()

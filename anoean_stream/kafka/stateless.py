@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - the signatures are Faust's
 """The part of Faust's consumer interface that only tables, transactions and seeking use: refused.
 
 A worker keeps no state in Faust (docs/decisions), so these methods are never reached; whoever adds
@@ -51,7 +52,9 @@ class StatelessConsumer(FaustConsumer):
         """Return None: the number of partitions is not known beforehand."""
         return None
 
-    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
+    def key_partition(
+        self, topic: str, key: bytes | None, partition: int | None = None
+    ) -> int | None:
         """Return the partition given: librdkafka's partitioner chooses otherwise."""
         return partition
 

@@ -7,7 +7,7 @@ Faust creates the transport itself and hands it only the app, so the app carries
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 from confluent_kafka import KafkaError
 from faust.types import TP
@@ -127,4 +127,4 @@ def wire_of(app: object) -> Wire:
             f"the app has wire={wire!r}; the rdkafka:// transport needs app.wire, an "
             "anoean_stream.kafka.wire.Wire, before its consumer or producer is created"
         )
-    return cast("Wire", wire)
+    return wire

@@ -15,6 +15,14 @@ _CHATTY: Final = ("faust", "mode", "aiohttp", "aiokafka", "asyncio", "fsspec")
 """Libraries whose INFO lines tell about themselves, not about the user's traffic."""
 
 
+class _LifeCycle(logging.Filter):
+    """Holds back what Faust says of each service that starts or stops."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let everything else pass; such lines begin with the service's place: ``[^-Consumer]``."""
+        return record.levelno > logging.INFO or not str(record.msg).startswith("[^")
+
+
 def configure_logging(settings: LoggingSettings) -> None:
     """Route structlog and the standard library's logging to stderr in one form.
 
@@ -46,6 +54,8 @@ def configure_logging(settings: LoggingSettings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
+    if settings.level != "DEBUG":
+        handler.addFilter(_LifeCycle())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -24,56 +24,63 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus.CollectorRegistry(auto_describe=True)
-        add = {"registry": self.registry}
+        registry = self.registry
 
         # Nothing skipped in silence: records = scored + dead letters, at every scrape.
         self.records = prometheus.Counter(
-            "anoean_records", "Records of acknowledged chunks: scored and dead together.", **add
+            "anoean_records",
+            "Records of acknowledged chunks: scored and dead together.",
+            registry=registry,
         )
-        self.scored = prometheus.Counter("anoean_scored", "Records that got a score.", **add)
+        self.scored = prometheus.Counter(
+            "anoean_scored", "Records that got a score.", registry=registry
+        )
         self.alerts = prometheus.Counter(
-            "anoean_alerts", "Alerts that the brokers acknowledged.", **add
+            "anoean_alerts", "Alerts that the brokers acknowledged.", registry=registry
         )
         self.dead_letters = prometheus.Counter(
             "anoean_dead_letters",
             "Dead letters that the brokers acknowledged; see docs/records.md for each reason.",
             ["reason"],
-            **add,
+            registry=registry,
         )
         self.missing_values = prometheus.Counter(
             "anoean_missing_values",
             "Missing fields that were imputed; a rise means that an exporter dropped a field.",
-            **add,
+            registry=registry,
         )
 
         # Where the time goes.
         self.chunk_records = prometheus.Histogram(
-            "anoean_chunk_records", "Records in a chunk.", buckets=_RECORDS, **add
+            "anoean_chunk_records", "Records in a chunk.", buckets=_RECORDS, registry=registry
         )
         self.scoring_seconds = prometheus.Histogram(
-            "anoean_scoring_seconds", "Pipeline time of a chunk.", buckets=_SECONDS, **add
+            "anoean_scoring_seconds",
+            "Pipeline time of a chunk.",
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.delivery_seconds = prometheus.Histogram(
             "anoean_delivery_seconds",
             "Time until the brokers acknowledged the output of a chunk.",
             buckets=_SECONDS,
-            **add,
+            registry=registry,
         )
         self.end_to_end_seconds = prometheus.Histogram(
             "anoean_end_to_end_seconds",
             "Kafka timestamp of a chunk's newest record to acknowledged output.",
             buckets=_SECONDS,
-            **add,
+            registry=registry,
         )
         self.delivery_retries = prometheus.Counter(
             "anoean_delivery_retries",
             "Alerts and dead letters sent again because no broker acknowledged them in time.",
-            **add,
+            registry=registry,
         )
         self.truncated = prometheus.Counter(
             "anoean_truncated",
             "Alerts and dead letters shortened because the broker takes no larger record.",
-            **add,
+            registry=registry,
         )
 
         # What the scores look like.
@@ -81,41 +88,50 @@ class Metrics:
             "anoean_score_margin",
             "Score as a multiple of the threshold, one sample of each chunk.",
             buckets=_MARGINS,
-            **add,
+            registry=registry,
         )
 
         # Which model decides.
         self.model_info = prometheus.Gauge(
-            "anoean_model_info", "1 for the model in use.", ["name", "version", "sha256"], **add
+            "anoean_model_info",
+            "1 for the model in use.",
+            ["name", "version", "sha256"],
+            registry=registry,
         )
         self.model_loaded_at = prometheus.Gauge(
-            "anoean_model_loaded_timestamp_seconds", "When the model in use was loaded.", **add
+            "anoean_model_loaded_timestamp_seconds",
+            "When the model in use was loaded.",
+            registry=registry,
         )
         self.model_swaps = prometheus.Counter(
-            "anoean_model_swaps", "Models taken into use, the first one included.", **add
+            "anoean_model_swaps",
+            "Models taken into use, the first one included.",
+            registry=registry,
         )
         self.model_refused = prometheus.Counter(
             "anoean_model_refused",
             "Versions refused (docs/registry.md); the old one keeps serving.",
-            **add,
+            registry=registry,
         )
 
         # Where the worker stands in the topic.
         self.partitions = prometheus.Gauge(
-            "anoean_partitions_assigned", "Partitions of this worker.", **add
+            "anoean_partitions_assigned", "Partitions of this worker.", registry=registry
         )
         self.lag = prometheus.Gauge(
             "anoean_consumer_lag_records",
             "Records after the last one read; grows when the worker is too slow.",
             ["topic", "partition"],
-            **add,
+            registry=registry,
         )
         self.rebalances = prometheus.Counter(
-            "anoean_rebalances", "Changes of this worker's partitions.", **add
+            "anoean_rebalances", "Changes of this worker's partitions.", registry=registry
         )
-        self.commits = prometheus.Counter("anoean_commits", "Offset commits that succeeded.", **add)
+        self.commits = prometheus.Counter(
+            "anoean_commits", "Offset commits that succeeded.", registry=registry
+        )
         self.broker_errors = prometheus.Counter(
-            "anoean_broker_errors", "Errors that librdkafka reported.", **add
+            "anoean_broker_errors", "Errors that librdkafka reported.", registry=registry
         )
 
     def exposition(self) -> bytes:

@@ -1,6 +1,7 @@
 """/live, /ready and /metrics over HTTP, on the worker's own event loop."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -10,9 +11,6 @@ from anoean_stream.errors import ConfigError
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.settings import WebSettings
-
-if TYPE_CHECKING:
-    from typing import Any
 
 log = structlog.get_logger("anoean.web")
 
@@ -34,7 +32,7 @@ class WebServer(Service):
     """
 
     def __init__(
-        self, settings: WebSettings, *, health: Health, metrics: Metrics, **kwargs: "Any"
+        self, settings: WebSettings, *, health: Health, metrics: Metrics, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self._settings = settings
@@ -90,6 +88,6 @@ class WebServer(Service):
         )
 
 
-def _answer(problems: list[str], state: dict[str, object]) -> web.Response:
+def _answer(problems: list[str], state: Mapping[str, object]) -> web.Response:
     body = {"status": "unavailable" if problems else "ok", "problems": problems, **state}
     return web.json_response(body, status=_UNAVAILABLE if problems else _OK)

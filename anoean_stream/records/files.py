@@ -12,15 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, Final, TextIO, cast
 
 import msgspec
 
 from anoean_stream.errors import DataError
 from anoean_stream.records.kdd import DATASETS
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 BYTE_ORDER_MARK: Final = "\ufeff"
 
@@ -155,12 +152,9 @@ def _suffix(path: Path) -> str:
 
 
 @contextmanager
-def _open_bytes(path: Path) -> Iterator[io.BufferedIOBase]:
-    raw: io.BufferedIOBase
-    if path.suffix.lower() == ".gz":
-        raw = gzip.open(path, "rb")  # type: ignore[assignment]  # GzipFile is one in all but name
-    else:
-        raw = path.open("rb")
+def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
+    is_packed = path.suffix.lower() == ".gz"
+    raw = cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb")
     try:
         with raw:
             yield raw
@@ -170,7 +164,7 @@ def _open_bytes(path: Path) -> Iterator[io.BufferedIOBase]:
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator["TextIO"]:
+def _open_text(path: Path) -> Iterator[TextIO]:
     # Undecodable bytes (CICIDS2017's dashes) are replaced, so that one label cannot stop a file.
     with _open_bytes(path) as raw:
         yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")

@@ -75,6 +75,9 @@ PROPERTIES: Final[Mapping[str, str]] = {
     "group.consumer.heartbeat.interval.ms": "1000",
     "group.consumer.min.heartbeat.interval.ms": "1000",
     "group.min.session.timeout.ms": "1000",
+    # How long a broker that was killed counts as alive, and its next start waits for it (9 s).
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
 }
 
 
@@ -87,6 +90,7 @@ def free_port() -> int:
 
 def _die_with_parent() -> None:
     """Ask Linux to end the broker when this process is killed, so that none is ever left behind."""
+    assert _LIBC is not None
     pr_set_pdeathsig = 1
     _LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
 
@@ -193,7 +197,9 @@ class KafkaBroker:
             command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S
         )
         if done.returncode != 0:
-            msg = f"formatting {self.folder} for Kafka failed: {(done.stdout + done.stderr)[-2000:]}"
+            msg = (
+                f"formatting {self.folder} for Kafka failed: {(done.stdout + done.stderr)[-2000:]}"
+            )
             raise RuntimeError(msg)
 
     def _launch(self, classes: str, options: list[str], *, timeout_s: float) -> None:
@@ -308,7 +314,9 @@ def _write_archive(classes: str, archive: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run a broker in the foreground until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description="A single-node Apache Kafka in the foreground.")
-    parser.add_argument("--port", type=int, default=9092, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument(
+        "--port", type=int, default=9092, help="port on 127.0.0.1; 0 takes a free one"
+    )
     parser.add_argument("--data-dir", type=Path, help="keep data here; default: a temporary folder")
     parser.add_argument(
         "--auto-create-topics", action="store_true", help="create topics on first use"

@@ -47,7 +47,7 @@ def java() -> str:
     version = _java_version(found)
     first = next(iter(version.splitlines()), "")
     major = first.split('"')[1].split(".")[0] if '"' in first else "0"
-    if not major.isdigit() or int(major) < 17:  # noqa: PLR2004 - Kafka 4's own floor
+    if not major.isdigit() or int(major) < 17:
         msg = f"`{found}` is {first or 'unreadable'}; Kafka 4.3 needs Java 17 or newer"
         raise KafkaUnavailableError(msg)
     return found

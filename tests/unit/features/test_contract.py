@@ -82,7 +82,7 @@ def test_the_identity_does_not_depend_on_the_order_of_keys_or_blanks() -> None:
 
 
 def test_canonical_json_has_sorted_keys_and_no_blanks() -> None:
-    text = FeatureContract(flags=(FlagField("f", 0.0, 0.25, False),)).to_json()  # noqa: FBT003
+    text = FeatureContract(flags=(FlagField("f", 0.0, 0.25, False),)).to_json()
 
     assert text == (
         b'{"categories":[],"excluded":[],"flags":[{"missing_indicator":false,"mode":0.0,'

@@ -111,7 +111,7 @@ def test_any_number_but_zero_is_a_raised_flag() -> None:
         ("DNS", PORT_OTHER),
         (1, PORT_OTHER),
         ("0443", PORT_OTHER),
-        (10**5000, PORT_OTHER),
+        pytest.param(10**5000, PORT_OTHER, id="a number of 5001 digits"),
         (None, PORT_MISSING),
         ("", PORT_MISSING),
         ("-", PORT_MISSING),
@@ -204,7 +204,7 @@ def test_an_empty_batch_gives_empty_features() -> None:
 def test_a_batch_decoded_for_another_contract_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(1, 2\).*3 number and flag columns"):
         CONTRACT.transform(raw_batch([[0.0, 0.0]], ["80"]))
-    with pytest.raises(ValueError, match="0 categories.*1 categories"):
+    with pytest.raises(ValueError, match=r"0 categories.*1 categories"):
         CONTRACT.transform(RawBatch(np.zeros((1, 3)), ()))
 
 

@@ -1,0 +1,1 @@
+"""How fast, measured beside peers in the same run: ``python -m benchmarks --help``."""

@@ -174,7 +174,7 @@ class ModelService(Service):
             "model_in_use",
             model=app.health.model,
             before=before,
-            threshold=round(pipeline.threshold, 4),
+            threshold=round(max(pipeline.threshold, 0.0), 4),
             sha256=model.bundle.sha256[:12],
         )
         app.model_loaded.set()

@@ -31,7 +31,7 @@ VersionArgument = Annotated[
 def list_models(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Only this model.", show_default=False),
+        typer.Argument(metavar="NAME", help="Only this model.", show_default=False),
     ] = None,
     *,
     as_json: JsonOption = False,
@@ -85,7 +85,7 @@ def show(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME[@REF]]",
+            metavar="NAME@REF",
             help="Model, and a version or alias of it; else model.name and model.alias of the "
             "settings.",
             show_default=False,

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from anoean_stream.cli.console import err
 from anoean_stream.detector.bundle import ServedModel
-from anoean_stream.errors import ConfigError
+from anoean_stream.errors import ConfigError, DataError
 from anoean_stream.pipeline import Pipeline, Verdict, verify_bundle
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.files import dataset_file
@@ -29,7 +29,7 @@ _WORKER_ID: Final = "offline"
 FileArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FILE]",
+        metavar="FILE",
         help="CSV, JSON lines (each also .gz) or Parquet.",
         show_default=False,
     ),
@@ -103,9 +103,13 @@ def source(file: Path | None, *, dataset: str | None, split: str, data_dir: Path
     ConfigError
         When neither or both of file and data set are given, or the folder is missing.
     DataError
-        When the data set, its split or its file is not there.
+        When the file, the data set or its split is not there.
     """
     if file is not None and dataset is None:
+        if not file.is_file():
+            # Here, before anything is written: an output must not be emptied for a mistyped name.
+            message = f"no such file: {file}; give a CSV, JSON lines or Parquet file"
+            raise DataError(message)
         return Source(file)
     if file is not None or dataset is None:
         message = (

@@ -1,3 +1,4 @@
+# ruff: noqa: FBT001, FBT002, ARG002 - the signatures are Faust's
 """Faust's consumer on the poller: one message for each chunk, commits of what was acknowledged.
 
 The Faust app is told once, at the start, that it is assigned nothing; from then on its flow never

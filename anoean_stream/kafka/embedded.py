@@ -12,6 +12,7 @@ from typing import Final, Self
 from confluent_kafka import KafkaException, Producer
 
 from anoean_stream.errors import BrokerError
+from anoean_stream.kafka.faults import client_logger
 
 PARTITIONS: Final = 4
 """Partitions of every topic: the mock cluster's own number, not to be changed from Python."""
@@ -63,7 +64,8 @@ class EmbeddedBroker:
             return self
         try:
             # The cluster belongs to this client and ends with it; the address given is ignored.
-            owner = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock"})
+            config = {"test.mock.num.brokers": 1, "bootstrap.servers": "mock"}
+            owner = Producer(config, logger=client_logger("embedded"))
             brokers = owner.list_topics(timeout=START_TIMEOUT_S).brokers.values()
         except KafkaException as err:
             raise BrokerError(f"the embedded broker did not start: {err}") from err

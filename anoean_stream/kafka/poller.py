@@ -39,24 +39,26 @@ CALLBACK_WAIT_S: Final = 0.05
 
 
 class ConsumerHandle(Protocol):
-    """The methods of `confluent_kafka.Consumer` that the poller calls."""
+    """The methods of `confluent_kafka.Consumer` that the poller calls; see there."""
+
+    # ruff: noqa: D102 - confluent-kafka documents them
 
     def subscribe(
         self, topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any
-    ) -> None: ...  # noqa: D102
-    def poll(self, timeout: float) -> Message | None: ...  # noqa: D102
-    def consume(self, num_messages: int, timeout: float) -> list[Message]: ...  # noqa: D102
-    def assign(self, partitions: list[TopicPartition]) -> None: ...  # noqa: D102
-    def unassign(self) -> None: ...  # noqa: D102
-    def incremental_assign(self, partitions: list[TopicPartition]) -> None: ...  # noqa: D102
-    def incremental_unassign(self, partitions: list[TopicPartition]) -> None: ...  # noqa: D102
-    def pause(self, partitions: list[TopicPartition]) -> None: ...  # noqa: D102
-    def resume(self, partitions: list[TopicPartition]) -> None: ...  # noqa: D102
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> Any: ...  # noqa: D102
-    def get_watermark_offsets(  # noqa: D102
+    ) -> None: ...
+    def poll(self, timeout: float) -> Message | None: ...
+    def consume(self, num_messages: int, timeout: float) -> list[Message]: ...
+    def assign(self, partitions: list[TopicPartition]) -> None: ...
+    def unassign(self) -> None: ...
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None: ...
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None: ...
+    def pause(self, partitions: list[TopicPartition]) -> None: ...
+    def resume(self, partitions: list[TopicPartition]) -> None: ...
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> Any: ...
+    def get_watermark_offsets(
         self, partition: TopicPartition, *, cached: bool
     ) -> tuple[int, int] | None: ...
-    def close(self) -> None: ...  # noqa: D102
+    def close(self) -> None: ...
 
 
 class PollerOwner(Protocol):

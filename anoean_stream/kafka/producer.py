@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917, ARG002 - the signatures are Faust's and confluent-kafka's
 """Faust's producer on librdkafka: idempotent, futures resolved by delivery reports.
 
 `Producer.send_batch` is the way for alerts and dead letters: one future for the batch, 2 us a

@@ -12,7 +12,7 @@ from anoean_stream.simulate.network import Ints, day_factor, make_network
 from anoean_stream.simulate.profile import Columns, Profile, draw
 from anoean_stream.simulate.services import SERVICES
 
-_BLOCK: Final = 1024
+_BLOCK: Final = 2048
 """Flows drawn together: fewer cost more each, more hold the hour of day fixed for longer."""
 
 _EPOCH: Final = datetime(2026, 3, 2, tzinfo=UTC)
@@ -105,7 +105,9 @@ class Simulator:
             message = f"attack_share is {attack_share}; expected 0 to 1"
             raise ValueError(message)
         if attack_share > 0 and not kinds:
-            message = f"attack_share is {attack_share} but no attack is named; name one or set it to 0"
+            message = (
+                f"attack_share is {attack_share} but no attack is named; name one or set it to 0"
+            )
             raise ValueError(message)
         if flows_per_s <= 0:
             message = f"flows_per_s is {flows_per_s}; expected more than 0"
@@ -133,9 +135,7 @@ class Simulator:
         hour = self._now_s / 3600 % 24
         n_attacks = int(rng.binomial(_BLOCK, self._attack_share))
         parts = [*self._normal(_BLOCK - n_attacks, hour), *self._attacks(n_attacks, hour)]
-        columns = {
-            name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]
-        }
+        columns = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
         truths = [attack for part, attack in parts for _ in range(len(part["src_ip"]))]
         start_s = self._now_s + np.cumsum(rng.exponential(1 / self._flows_per_s, _BLOCK))
         self._now_s = float(start_s[-1])
@@ -189,7 +189,13 @@ class Simulator:
         return found
 
     def _draw(
-        self, profiles: Sequence[Profile], weights: Sequence[float], n: int, hour: float, *, narrow: bool
+        self,
+        profiles: Sequence[Profile],
+        weights: Sequence[float],
+        n: int,
+        hour: float,
+        *,
+        narrow: bool,
     ) -> Iterator[Columns]:
         total = sum(weights)
         counts = self._rng.multinomial(n, [weight / total for weight in weights])

@@ -92,8 +92,17 @@ class Profile:
 
     def __post_init__(self) -> None:
         if self.ends is None:
-            usual = {"SF": 0.955, "S0": 0.012, "REJ": 0.004, "S1": 0.009, "RSTO": 0.012, "RSTR": 0.008}
-            object.__setattr__(self, "ends", usual if self.proto == "tcp" else {"SF": 0.97, "S0": 0.03})
+            usual = {
+                "SF": 0.955,
+                "S0": 0.012,
+                "REJ": 0.004,
+                "S1": 0.009,
+                "RSTO": 0.012,
+                "RSTR": 0.008,
+            }
+            object.__setattr__(
+                self, "ends", usual if self.proto == "tcp" else {"SF": 0.97, "S0": 0.03}
+            )
 
 
 Columns = dict[str, NDArray[np.generic] | NDArray[np.object_]]

@@ -1,0 +1,72 @@
+"""A real Apache Kafka for the tests of this folder; skipped with a sentence where there is none."""
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+
+from tests.support.kafka_broker import KafkaBroker
+from tests.support.kafka_jars import KafkaUnavailableError
+from tests.support.kafka_topics import create_topic
+
+REQUIRE = "ANOEAN_REQUIRE_KAFKA"
+"""When this variable is 1, a missing broker is a failure: what the project's own pipeline sets."""
+
+
+def _started() -> KafkaBroker:
+    try:
+        return KafkaBroker().start()
+    except KafkaUnavailableError as error:
+        sentence = (
+            f"a real Kafka broker is needed: {error}. Install Java 17 and Maven, then run "
+            "`pytest tests/kafka`"
+        )
+        if os.environ.get(REQUIRE) == "1":
+            pytest.fail(f"{sentence} ({REQUIRE}=1 makes this a failure)", pytrace=False)
+        pytest.skip(sentence)
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[KafkaBroker]:
+    """One broker for all tests of the run; tests that stop or freeze it take `own_kafka_broker`."""
+    broker = _started()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def own_kafka_broker() -> Iterator[KafkaBroker]:
+    """A broker that a test may stop, kill and start again."""
+    broker = _started()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture(scope="session")
+def _numbers() -> Iterator[int]:
+    return count(1)
+
+
+@pytest.fixture
+def new_topic(kafka_broker: KafkaBroker, _numbers: Iterator[int]) -> Callable[..., str]:
+    """Create a topic with a fresh name: ``new_topic("flows", partitions=4, config={...})``."""
+
+    def create(
+        stem: str = "topic", *, partitions: int = 4, config: dict[str, str] | None = None
+    ) -> str:
+        name = f"{stem}-{os.getpid()}-{next(_numbers)}"
+        create_topic(kafka_broker.bootstrap, name, partitions=partitions, config=config)
+        return name
+
+    return create
+
+
+@pytest.fixture
+def new_group(_numbers: Iterator[int]) -> Callable[..., str]:
+    """Return a fresh consumer group name: ``new_group("workers")``."""
+
+    def name(stem: str = "group") -> str:
+        return f"{stem}-{os.getpid()}-{next(_numbers)}"
+
+    return name

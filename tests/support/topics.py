@@ -1,0 +1,95 @@
+"""An independent client: what is in a topic, and what a group has committed."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+_READ_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it stands in a topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, str]
+
+
+def publish(bootstrap: str, topic: str, values: Iterable[bytes | None]) -> int:
+    """Write values, wait until all are acknowledged, return how many."""
+    failures: list[object] = []
+    producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 20_000_000})
+    n_values = 0
+    for value in values:
+        while True:
+            try:
+                producer.produce(
+                    topic, value, on_delivery=lambda error, _: error and failures.append(error)
+                )
+                break
+            except BufferError:
+                producer.poll(0.1)
+        n_values += 1
+    left = producer.flush(60)
+    assert not left, f"{left} records were not delivered"
+    assert not failures, failures[0]
+    return n_values
+
+
+def read_all(bootstrap: str, topic: str) -> list[Record]:
+    """Return all records between the topic's beginning and its end of now."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "test-reader",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ends = {
+            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            for partition in partitions
+        }
+        waiting = {partition for partition, (low, high) in ends.items() if high > low}
+        consumer.assign(
+            [TopicPartition(topic, partition, ends[partition][0]) for partition in ends]
+        )
+        records: list[Record] = []
+        deadline = time.monotonic() + _READ_TIMEOUT_S
+        while waiting:
+            assert time.monotonic() < deadline, f"{topic}: partitions {waiting} have no end"
+            for message in consumer.consume(10_000, 0.2):
+                assert message.error() is None, message.error()
+                partition, offset = cast("int", message.partition()), cast("int", message.offset())
+                headers = cast("Sequence[tuple[str, bytes]]", message.headers() or [])
+                records.append(
+                    Record(
+                        partition,
+                        offset,
+                        message.key(),
+                        message.value(),
+                        {name: value.decode() for name, value in headers},
+                    )
+                )
+                if offset + 1 >= ends[partition][1]:
+                    waiting.discard(partition)
+        return records
+    finally:
+        consumer.close()
+
+
+def committed(bootstrap: str, group: str, topic: str) -> int:
+    """Return the sum of a group's committed offsets over a topic's partitions."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    (future,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+    partitions = future.result(10).topic_partitions
+    return sum(p.offset for p in partitions if p.topic == topic and p.offset > 0)

@@ -5,6 +5,7 @@
     AnoeanError                       exit code 1
     +-- ConfigError                   2   a setting, or a combination of settings, that cannot work
     +-- DataError                     2   a file of records that cannot be read: names column and row
+    +-- TrainingError                 1   training did not converge: a loss that is not finite
     +-- RecordError                   -   one record of a topic; becomes a dead letter, never ends a process
     +-- BundleError                   3   a model that cannot be served
     |   +-- ManifestError                 manifest missing, unreadable, or of an unknown format
@@ -61,6 +62,25 @@ class DataError(AnoeanError):
         super().__init__(message)
         self.column = column
         self.row = row
+
+
+class TrainingError(AnoeanError):
+    """Training did not converge: a loss, a weight or a score that is not finite.
+
+    Parameters
+    ----------
+    message : str
+        What failed, value seen, value expected, what to do.
+    epoch : int, optional
+        Epoch, from 1.
+    step : int, optional
+        Step within the epoch, from 1.
+    """
+
+    def __init__(self, message: str, *, epoch: int | None = None, step: int | None = None) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.step = step
 
 
 class RecordError(AnoeanError):

@@ -321,6 +321,14 @@ class TrainingSettings(Section):
     """epochs without a better validation AUPR before training stops"""
     ema_decay: float = Field(0.99, ge=0, lt=1)
     """decay of the averaged weights that are exported; 0 exports the last ones"""
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    """decoupled weight decay of the encoder (AdamW); 0 is plain Adam"""
+    replacement_rate: float = Field(0.01, ge=0, le=0.5)
+    """share of the cells of a training batch made unknown (a category) or missing (any field that can be)"""
+    artificial_share: float = Field(0.0, ge=0, lt=1)
+    """share of the anomalies of a batch that are made from normals; 0 trains on labelled ones only"""
+    threads: int | None = Field(None, ge=1, le=1024)
+    """threads of torch; null takes the cores of this machine, at most 4"""
     validation_share: float = Field(0.2, gt=0, lt=1)
     """share of the rows held out for stopping, mu, Sigma and the threshold"""
     false_positive_rate: float = Field(0.001, gt=0, lt=1)

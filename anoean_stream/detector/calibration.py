@@ -104,7 +104,7 @@ class Calibration:
     (2005), chapter 2.
     """
 
-    scores_sorted_N: NDArray[np.float64]  # dimension letters
+    scores_sorted_N: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         """Check order and finiteness."""

@@ -26,8 +26,8 @@ class Scores:
         Chance that a normal record is as far or farther, in (0, 1]. Lower is more anomalous.
     """
 
-    distance_B: NDArray[np.float64]  # dimension letters
-    p_value_B: NDArray[np.float64]  # dimension letters
+    distance_B: NDArray[np.float64]
+    p_value_B: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,9 @@ class Encoder:
         Of LeakyReLU, in [0, 1).
     """
 
-    dense_DH: Weights  # dimension letters
+    dense_DH: Weights
     categories: tuple[Weights, ...]
-    bias_H: Weights  # dimension letters
+    bias_H: Weights
     layers: tuple[Layer, ...]
     negative_slope: float = NEGATIVE_SLOPE
 

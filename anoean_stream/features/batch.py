@@ -26,7 +26,7 @@ class RawBatch:
         written, None is missing; True and False come as ``"true"`` and ``"false"``.
     """
 
-    numbers_BN: NDArray[np.float64]  # dimension letters
+    numbers_BN: NDArray[np.float64]
     categories: tuple[Sequence[str | int | float | None], ...]
 
     @property
@@ -58,9 +58,9 @@ class FeatureBatch:
         Fields of the record that had no value.
     """
 
-    dense_BD: NDArray[np.float32]  # dimension letters
-    codes_BC: NDArray[np.intp]  # dimension letters
-    n_missing_B: NDArray[np.intp]  # dimension letters
+    dense_BD: NDArray[np.float32]
+    codes_BC: NDArray[np.intp]
+    n_missing_B: NDArray[np.intp]
 
     @property
     def n_rows(self) -> int:

@@ -204,6 +204,22 @@ class Producer(FaustProducer):
         BrokerError
             The producer is not running.
         """
+        failures = await self._send_together(items)
+        large = [one.index for one in failures if one.is_too_large]
+        if len(large) > 1:
+            # A broker refuses a whole request when one record in it is too large: each alone, then.
+            still = [
+                Undelivered(index, one.error)
+                for index in large
+                for one in await self._send_together([items[index]])
+            ]
+            others = [one for one in failures if not one.is_too_large]
+            failures = tuple(sorted(others + still, key=lambda one: one.index))
+        for failure in failures:
+            self._on_error(failure.error)
+        return failures
+
+    async def _send_together(self, items: Sequence[BatchItem]) -> tuple[Undelivered, ...]:
         client, loop = self._running()
         if not items:
             return ()
@@ -218,10 +234,7 @@ class Producer(FaustProducer):
                 batch.n_refused += 1
         if batch.is_complete:
             batch.resolve()
-        failures = await batch.future
-        for failure in failures:
-            self._on_error(failure.error)
-        return failures
+        return await batch.future
 
     async def send(
         self,

@@ -192,9 +192,9 @@ class LocalStore:
     def _errors(self, verb: str, path: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except OSError as error:
+            if verb == "read" and isinstance(error, FileNotFoundError):
+                raise  # not a failure: the caller knows what its absence means
             remedy = (
                 "give this user the right to it"
                 if isinstance(error, PermissionError)
@@ -260,13 +260,13 @@ class ObjectStore:
             if not self._claim(folder):
                 return False
             for name in _ordered(files, last):
-                self._write(f"{folder}/{name}", files[name])
+                self._pipe(self._full(f"{folder}/{name}"), files[name])
         return True
 
     def replace(self, path: str, data: bytes) -> None:
-        """Write one object: every service replaces an object whole."""
+        """Write one object: object services replace it whole; SFTP and HDFS write it in place."""
         with self._errors("write", path):
-            self._write(path, data)
+            self._pipe(self._full(path), data)
 
     def _claim(self, folder: str) -> bool:
         token = uuid4().hex.encode()
@@ -275,7 +275,7 @@ class ObjectStore:
             if self.children(folder):
                 return False
             try:
-                self._filesystem.pipe_file(claim, token, mode="create")
+                self._pipe(claim, token, mode="create")
             except FileExistsError:
                 return False
             except OSError:
@@ -284,10 +284,13 @@ class ObjectStore:
                     raise
             return bool(self._filesystem.cat_file(claim) == token)
 
-    def _write(self, path: str, data: bytes) -> None:
-        full = self._full(path)
-        self._filesystem.makedirs(full.rpartition("/")[0], exist_ok=True)
-        self._filesystem.pipe_file(full, data)
+    def _pipe(self, full: str, data: bytes, *, mode: str = "overwrite") -> None:
+        try:
+            self._filesystem.pipe_file(full, data, mode=mode)
+        except FileNotFoundError:
+            # Only where folders are real (SFTP, HDFS); elsewhere the first call has succeeded.
+            self._filesystem.makedirs(full.rpartition("/")[0], exist_ok=True)
+            self._filesystem.pipe_file(full, data, mode=mode)
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
@@ -296,11 +299,13 @@ class ObjectStore:
     def _errors(self, verb: str, path: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, RegistryError):
-            raise
         # Each implementation raises its own library's errors (botocore, aiohttp, google): no root
         # is common to them, and only calls of the file system are inside.
         except Exception as error:
+            if isinstance(error, RegistryError) or (
+                verb == "read" and isinstance(error, FileNotFoundError)
+            ):
+                raise
             message = (
                 f"registry {self.url}: cannot {verb} {self._full(path)} "
                 f"({type(error).__name__}: {error}); check the address, the network and the "

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from anoean_stream.errors import RegistryError
 from anoean_stream.registry.store import LocalStore, ObjectStore, Store, open_store
@@ -20,11 +21,18 @@ NOBODY = 65534
 FILES = {"manifest.json": b"{}", "weights": b"\x00\x01", "plots/loss.png": b"png"}
 
 
-@pytest.fixture(params=["folder", "memory"])
+def open_kind(kind: str, folder: Path) -> Store:
+    if kind == "folder":
+        return open_store(str(folder / "models"))
+    if kind == "memory":
+        return open_store(f"memory://store-{uuid4().hex}")
+    # As SFTP and HDFS have: no write without its folder, no exclusive create.
+    return ObjectStore(LocalFileSystem(), str(folder / "models"), url="fake://models")
+
+
+@pytest.fixture(params=["folder", "memory", "real folders"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "folder":
-        return open_store(str(tmp_path / "models"))
-    return open_store(f"memory://store-{uuid4().hex}")
+    return open_kind(request.param, tmp_path)
 
 
 @pytest.fixture
@@ -123,7 +131,9 @@ def test_of_many_creators_exactly_one_wins(store: Store) -> None:
     assert store.read("edge/versions/1/weights") == expected
 
 
-def test_a_replaced_file_is_always_whole(store: Store) -> None:
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_a_replaced_file_is_always_whole(kind: str, tmp_path: Path) -> None:
+    store = open_kind(kind, tmp_path)
     contents = {b"a" * 100_000, b"b" * 200_000}
     store.replace("edge/aliases/champion.json", b"a" * 100_000)
     done = threading.Event()

@@ -1,0 +1,153 @@
+"""The worker on a real Kafka: counts are equal, whatever the input."""
+
+import json
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from anoean_stream.registry.registry import Registry
+from tests.support.kafka_broker import KafkaBroker
+from tests.support.models import make_bundle, make_rows
+from tests.support.topics import committed, publish, read_all
+from tests.support.worker import WorkerProcess, wait_until
+
+N_GOOD, N_BAD = 100_000, 10_000
+
+
+@dataclass
+class Stage:
+    """A real broker with three topics and a registry with a champion."""
+
+    bootstrap: str
+    flows: str
+    alerts: str
+    dead_letters: str
+    group: str
+    registry_folder: Path
+
+    def worker(self, **settings: object) -> WorkerProcess:
+        return WorkerProcess(
+            self.bootstrap,
+            self.registry_folder,
+            {
+                "topics.input": self.flows,
+                "topics.alerts": self.alerts,
+                "topics.dead_letters": self.dead_letters,
+                "consumer.group_id": self.group,
+                **{name.replace("__", "."): value for name, value in settings.items()},
+            },
+        )
+
+
+@pytest.fixture
+def stage(
+    kafka_broker: KafkaBroker,
+    new_topic: Callable[..., str],
+    new_group: Callable[[], str],
+    tmp_path: Path,
+) -> Iterator[Stage]:
+    make_bundle(tmp_path / "bundle", name="anoean")
+    registry = Registry(str(tmp_path / "models"))
+    registry.set_alias("anoean", "champion", registry.publish(tmp_path / "bundle", "anoean"))
+    yield Stage(
+        kafka_broker.bootstrap,
+        new_topic("flows"),
+        new_topic("alerts"),
+        new_topic("dlq"),
+        new_group(),
+        tmp_path / "models",
+    )
+
+
+def poison(number: int) -> bytes | None:
+    """One of the kinds of malformed record, with its number in it where there is room for one."""
+    kinds: list[bytes | None] = [
+        None,
+        b"",
+        b'{"number": %d' % number,
+        b"[%d]" % number,
+        b"\xff\xfe%d" % number,
+        b'{"bytes_out": {"number": %d}}' % number,
+        b'{"number": ' + b"[" * 3000 + b"%d" % number + b"]" * 3000 + b"}",
+        b'{"bytes_out": 1},{"bytes_in": %d}' % number,
+        b"not json %d" % number,
+    ]
+    return kinds[number % len(kinds)]
+
+
+def test_ten_thousand_malformed_among_a_hundred_thousand_good_are_all_accounted_for(
+    stage: Stage,
+) -> None:
+    distinct = [msgspec.json.encode(row) for row in make_rows(5000)]
+    good: list[bytes | None] = [distinct[i % len(distinct)] for i in range(N_GOOD)]
+    bad = [poison(number) for number in range(N_BAD)]
+    values = good + bad
+    random.Random(0).shuffle(values)  # noqa: S311  # a schedule, not a secret
+    publish(stage.bootstrap, stage.flows, values)
+
+    with stage.worker() as worker:
+        metrics = worker.ready().wait_for_records(N_GOOD + N_BAD, timeout_s=90)
+        assert worker.stop() == 0
+
+    assert metrics["anoean_records_total"] == N_GOOD + N_BAD
+    assert metrics["anoean_scored_total"] == N_GOOD
+    letters = read_all(stage.bootstrap, stage.dead_letters)
+    assert Counter(letter.value for letter in letters) == Counter(bad)
+    inputs = {(r.partition, r.offset): r.value for r in read_all(stage.bootstrap, stage.flows)}
+    for letter in letters:
+        origin = (int(letter.headers["anoean-partition"]), int(letter.headers["anoean-offset"]))
+        assert inputs[origin] == letter.value
+    alerts = [json.loads(alert.value or b"") for alert in read_all(stage.bootstrap, stage.alerts)]
+    assert len(alerts) == len({alert["alert_id"] for alert in alerts})
+    assert len(alerts) == metrics["anoean_alerts_total"]
+    assert committed(stage.bootstrap, stage.group, stage.flows) == N_GOOD + N_BAD
+
+
+def test_two_workers_share_the_topic_and_one_killed_loses_nothing(stage: Stage) -> None:
+    rows = [msgspec.json.encode(row) for row in make_rows(4000)]
+    rate_one = {"scoring__false_positive_rate": 1.0, "consumer__chunk_max_records": 100}
+
+    with stage.worker(**rate_one) as first, stage.worker(**rate_one) as second:
+        wait_until(
+            lambda: (
+                first.metrics().get("anoean_partitions_assigned") == 2  # noqa: PLR2004
+                and second.metrics().get("anoean_partitions_assigned") == 2  # noqa: PLR2004
+            ),
+            "two partitions each",
+            timeout_s=60,
+            hint=lambda: first.tail() + second.tail(),
+        )
+        publish(stage.bootstrap, stage.flows, rows)
+        first.wait_for_records(1)
+        first.stop(signal.SIGKILL)
+
+        wait_until(
+            lambda: committed(stage.bootstrap, stage.group, stage.flows) == len(rows),
+            "every offset committed",
+            timeout_s=60,
+            hint=second.tail,
+        )
+        assert second.stop() == 0
+
+    alerts = [json.loads(alert.value or b"") for alert in read_all(stage.bootstrap, stage.alerts)]
+    places = {(a["source"]["partition"], a["source"]["offset"]) for a in alerts}
+    assert len(places) == len(rows)
+    assert len({alert["alert_id"] for alert in alerts}) == len(rows)
+
+
+def test_missing_input_topic_is_named_with_the_command_that_makes_it(stage: Stage) -> None:
+    with stage.worker(topics__input="no-such-topic") as worker:
+        wait_until(
+            lambda: "no-such-topic" in worker.tail() and "anoean topics create" in worker.tail(),
+            "a sentence about the missing topic",
+            timeout_s=40,
+            hint=worker.tail,
+        )
+        assert worker.probe("/ready")[0] == 503  # noqa: PLR2004
+        assert worker.stop() == 0

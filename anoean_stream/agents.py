@@ -231,7 +231,7 @@ def add_detector(app: faust.App, *, topic: str, scorer: Scorer, outbox: Outbox) 
     """Give the app its one agent: chunks of the input topic through scorer and outbox."""
 
     async def detect(stream: faust.StreamT[Any]) -> None:
-        assert isinstance(stream, faust.Stream)  # noqa: S101  # StreamT lacks noack
+        assert isinstance(stream, faust.Stream)  # StreamT lacks noack
         # noack: Faust itself would acknowledge a chunk even when scoring it raised.
         async for event in stream.noack().events():
 

@@ -50,7 +50,7 @@ class _Boot(BootStrategy):
 
     def web_server(self) -> Iterable[ServiceT]:
         app = self.app
-        assert isinstance(app, WorkerApp)  # noqa: S101
+        assert isinstance(app, WorkerApp)
         return app.own_services
 
 
@@ -103,6 +103,7 @@ class _Listener(WireListener):
         self._health.polled(monotonic_s)
 
     def on_broker_error(self, error: KafkaError) -> None:
+        del error  # the transport logs it, rate-limited
         self._metrics.broker_errors.inc()
 
     def on_commit(self, offsets: Mapping[TP, int]) -> None:
@@ -262,5 +263,5 @@ def _named(tps: Iterable[TP]) -> list[str]:
 
 
 def _producer(app: WorkerApp) -> Producer:
-    assert isinstance(app.producer, Producer)  # noqa: S101
+    assert isinstance(app.producer, Producer)
     return app.producer

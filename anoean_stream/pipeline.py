@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.detector.explain import Contribution, explain
+from anoean_stream.errors import IntegrityError
 from anoean_stream.features.batch import RawBatch
 from anoean_stream.features.contract import FeatureContract
 from anoean_stream.records.alert import AlertWriter, FeatureShift, Finding, Model
@@ -23,7 +24,6 @@ from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.deadletter import dead_letter
 from anoean_stream.records.decode import JsonDecoder, Rejected
 from anoean_stream.records.outgoing import OutRecord
-from anoean_stream.errors import IntegrityError
 from anoean_stream.settings import AlertSettings, ScoringSettings
 
 

@@ -20,7 +20,8 @@ from typing import Final
 
 import msgspec
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 from rich.table import Table
 
@@ -133,9 +134,7 @@ def _run_worker(bootstrap: str, registry: Path, n_records: int) -> Result:
         ]
     )  # fmt: skip
     try:
-        marks = [
-            _wait_for(process, port, n_records * share) for share in (_WARM_SHARE, _END_SHARE)
-        ]
+        marks = [_wait_for(process, port, n_records * share) for share in (_WARM_SHARE, _END_SHARE)]
     finally:
         process.terminate()
         process.wait(60)

@@ -293,7 +293,7 @@ def _anomaly_batch(
     if n_artificial <= 0:
         return drawn
     made = artificial_anomalies(x_n, n_dense_values=len(contract.number_names), generator=generator)
-    return drawn.joined(made.take(torch.arange(n_artificial)))
+    return drawn.joined(made.part(slice(n_artificial)))
 
 
 def validation_aupr(encoder: Encoder, validation: LabelledRows) -> float:
@@ -317,8 +317,8 @@ def encode(encoder: Encoder, rows: LabelledRows) -> NDArray[np.float32]:
     parts = []
     inputs = Rows.of(rows.features)
     with torch.inference_mode():
-        for some in torch.arange(len(inputs)).split(_FORWARD_ROWS):
-            part = inputs.take(some)
+        for start in range(0, len(inputs), _FORWARD_ROWS):
+            part = inputs.part(slice(start, start + _FORWARD_ROWS))
             parts.append(encoder(part.dense_ND, part.codes_NC).numpy())
     latents_NZ: NDArray[np.float32] = np.concatenate(parts)
     n_bad = int(np.sum(~np.isfinite(latents_NZ)))
@@ -348,9 +348,8 @@ def _decay_at(state: AnoeanState, step: int, n_steps: int, settings: TrainingSet
 
 @torch.no_grad()
 def _average(averaged: Encoder, encoder: Encoder, *, decay: float) -> None:
-    torch._foreach_lerp_(  # noqa: SLF001  # torch's own averaging calls it: 8 kernels become one
-        list(averaged.parameters()), list(encoder.parameters()), 1.0 - decay
-    )
+    for mean, value in zip(averaged.parameters(), encoder.parameters(), strict=True):
+        mean.lerp_(value, 1.0 - decay)
 
 
 def _is_done(state: AnoeanState, *, settings: TrainingSettings) -> bool:

@@ -40,6 +40,10 @@ class Rows:
         """Return a copy of some rows."""
         return Rows(self.dense_ND.index_select(0, rows_B), self.codes_NC.index_select(0, rows_B))
 
+    def part(self, rows: slice) -> "Rows":
+        """Return consecutive rows, sharing their memory."""
+        return Rows(self.dense_ND[rows], self.codes_NC[rows])
+
     def joined(self, other: "Rows") -> "Rows":
         """Return these rows and then the others, copied."""
         return Rows(
@@ -74,7 +78,9 @@ class LabelledRows:
 
 def passes_over(n_rows: int, *, batch_rows: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield the rows of one pass in random order, ``batch_rows`` at a time; the last may be short."""
-    yield from torch.randperm(n_rows, generator=generator).split(batch_rows)
+    order_N = torch.randperm(n_rows, generator=generator)
+    for start in range(0, n_rows, batch_rows):
+        yield order_N[start : start + batch_rows]
 
 
 def with_gaps(

@@ -1,6 +1,7 @@
 """``anoean evaluate``: figures of merit of a version on labelled records."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
@@ -154,7 +155,7 @@ def evaluate(
         "anomalies": int(is_anomaly_G.sum()),
         "figures": figures_of_merit(np.concatenate(distances), is_anomaly_G, kinds_G),
         "at_threshold": at_threshold(
-            np.concatenate(anomalous), is_anomaly_G, threshold=pipeline.threshold
+            np.concatenate(anomalous), is_anomaly_G, kinds_G, threshold=pipeline.threshold
         ),
         "seconds": round(seconds, 3),
     }
@@ -167,9 +168,10 @@ def evaluate(
 def at_threshold(
     alerted_N: NDArray[np.bool_],
     is_anomaly_N: NDArray[np.bool_],
+    kinds: Sequence[str],
     *,
     threshold: float,
-) -> dict[str, float | int | None]:
+) -> dict[str, Any]:
     """Return what the threshold in use does to labelled records.
 
     Parameters
@@ -178,24 +180,34 @@ def at_threshold(
         Which records would raise an alert.
     is_anomaly_N : ndarray of bool, shape (N,)
         Which should; some do and some do not.
+    kinds : sequence of str, length N
+        Kind of each anomaly.
     threshold : float
         The distance above which a record raises an alert.
 
     Returns
     -------
     dict
-        Counts and shares, 0 to 1; precision is None without any alert.
+        Counts and shares, 0 to 1; precision is None without any alert. ``by_kind`` has rows and
+        recall of each kind, in alphabetical order.
     """
     n_true = int((alerted_N & is_anomaly_N).sum())
     n_false = int((alerted_N & ~is_anomaly_N).sum())
+    anomalies = np.flatnonzero(is_anomaly_N).tolist()
+    rows = Counter(kinds[row] for row in anomalies)
+    alerted = Counter(kinds[row] for row in anomalies if alerted_N[row])
     return {
         "threshold": threshold,
         "alerts": n_true + n_false,
         "true_alerts": n_true,
         "false_alerts": n_false,
         "precision": n_true / (n_true + n_false) if n_true + n_false else None,
-        "recall": n_true / int(is_anomaly_N.sum()),
+        "recall": n_true / len(anomalies),
         "false_positive_rate": n_false / int((~is_anomaly_N).sum()),
+        "by_kind": {
+            kind: {"rows": rows[kind], "recall": alerted[kind] / rows[kind]}
+            for kind in sorted(rows)
+        },
     }
 
 
@@ -227,34 +239,45 @@ def _need_both(is_anomaly_G: NDArray[np.bool_], *, labels: _Labels, records: Sou
 
 
 def _print(report: dict[str, Any]) -> None:
-    table = Table(
-        title=f"{report['model']} version {report['version']} on {report['file']}: "
-        f"{report['scored']:,} rows, {report['anomalies']:,} anomalies, "
+    out.print(
+        f"{report['model']} version {report['version']} on {escape(report['file'])}: "
+        f"{report['scored']:,} rows, {report['anomalies']:,} of them anomalies; "
         f"{report['dead_letters']:,} could not be scored",
-        title_justify="left",
+        soft_wrap=True,
     )
-    table.add_column("figure")
+    table = Table("figure")
     table.add_column("value", justify="right")
-    nested: dict[str, dict[str, Any]] = {}
+    recalls: dict[str, dict[str, float]] = {}
     for name, value in report["figures"].items():
         if isinstance(value, dict):
-            nested[name] = value
+            recalls[name] = value
         else:
             table.add_row(_heading(name), _text(value))
-    nested = {"at the model's threshold": report["at_threshold"], **nested}
-    for name, values in nested.items():
-        table.add_section()
-        table.add_row(f"[bold]{_heading(name)}[/]", "")
-        for key, value in values.items():
-            table.add_row(f"  {escape(_heading(key))}", _text(value))
+    table.add_section()
+    table.add_row("[bold]at the threshold in use[/]", "")
+    by_kind = report["at_threshold"]["by_kind"]
+    for name, value in report["at_threshold"].items():
+        if name != "by_kind":
+            table.add_row(_heading(name), _text(value))
+    out.print(table)
+    table = Table("kind")
+    for heading in ("rows", "recall at the threshold", *map(_heading, recalls)):
+        table.add_column(heading, justify="right")
+    for kind, shares in by_kind.items():
+        table.add_row(
+            escape(kind),
+            _text(shares["rows"]),
+            _text(shares["recall"]),
+            *(_text(recall.get(kind)) for recall in recalls.values()),
+        )
     out.print(table)
 
 
 def _heading(name: str) -> str:
-    return name.replace("_", " ")
+    return name.replace("_", " ").replace("fpr", "FPR")
 
 
 def _text(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"

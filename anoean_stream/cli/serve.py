@@ -44,8 +44,8 @@ def serve(
     Waits for a model when the registry has none (/ready answers 503 meanwhile), and takes a newer
     one into use between two chunks. SIGTERM or Ctrl-C finishes what was begun, commits, and leaves.
 
-    Examples:
-
+    Examples
+    --------
       anoean serve
 
       anoean serve --config /etc/anoean/config.yaml
@@ -69,7 +69,7 @@ async def run_worker(settings: "Settings") -> int:
     AnoeanError
         When the worker ended for a reason that a person can mend.
     """
-    from anoean_stream.app import make_app  # noqa: PLC0415  # numpy reads the BLAS variables now
+    from anoean_stream.app import make_app  # numpy reads the BLAS variables now
 
     app = make_app(settings)
     stop_asked = asyncio.Event()

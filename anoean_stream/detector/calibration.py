@@ -165,8 +165,11 @@ class Calibration:
             )
             raise ConfigError(message)
         n_scores = self.scores_sorted_N.size
-        # The product is a whole number for the rates that people write; 1e-9 keeps it one.
-        n_allowed = int(false_positive_rate * (n_scores + 1) + 1e-9)
+        # The largest p-value not above the rate, by the same division as in `p_value`: the product
+        # alone may be rounded to the wrong side of a whole number.
+        n_allowed = int(false_positive_rate * (n_scores + 1.0)) + 1
+        while n_allowed / (n_scores + 1.0) > false_positive_rate:
+            n_allowed -= 1
         if n_allowed == 0:
             message = (
                 f"false_positive_rate is {false_positive_rate:g}, but the model was calibrated on "

@@ -17,6 +17,11 @@ MAX_CLIP: Final = 1000.0
 least above 0."""
 
 
+MIN_STD: Final = 1e-12
+"""Smallest standard deviation: what varies less is constant, and its inverse must stay finite.
+Above 0."""
+
+
 class NumberField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A measured quantity: signed log1p (or not), standardised, clipped; a gap gets the median.
 
@@ -27,7 +32,7 @@ class NumberField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log1p : bool
         Whether ``sign(x) * log(1 + |x|)`` is taken first.
     mean, std : float
-        Of the training rows, after log1p; std is above 0.
+        Of the training rows, after log1p; std is at least 1e-12.
     clip : float
         Bound of the standardised value on both sides, standard deviations, in (0, 1000].
     median, p5, p95 : float
@@ -54,7 +59,7 @@ class NumberField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _require(name=self.name, what="a name", holds=bool(self.name))
         values = (self.mean, self.std, self.clip, self.median, self.p5, self.p95)
         _require(name=self.name, what="finite numbers", holds=all(map(math.isfinite, values)))
-        _require(name=self.name, what="std above 0", holds=self.std > 0)
+        _require(name=self.name, what=f"std from {MIN_STD}", holds=self.std >= MIN_STD)
         _require(name=self.name, what=f"clip in (0, {MAX_CLIP}]", holds=0 < self.clip <= MAX_CLIP)
         _require(
             name=self.name, what="p5 <= median <= p95", holds=self.p5 <= self.median <= self.p95

@@ -103,8 +103,10 @@ class Transform:
             scaled_BN = numbers_BN.copy()
             logged = numbers_BN[:, self._log_columns]
             scaled_BN[:, self._log_columns] = np.copysign(np.log1p(np.abs(logged)), logged)
-        scaled_BN -= self._mean_N
-        scaled_BN *= self._scale_N
+        # An absurd value may overflow to infinity here, and is clipped like any other outlier.
+        with np.errstate(over="ignore"):
+            scaled_BN -= self._mean_N
+            scaled_BN *= self._scale_N
         # Clipped before it becomes float32: 1e300 would overflow there.
         np.minimum(scaled_BN, self._clip_N, out=scaled_BN)
         np.maximum(scaled_BN, -self._clip_N, out=scaled_BN)

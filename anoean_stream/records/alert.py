@@ -176,7 +176,7 @@ class AlertWriter:
         is the record's own key.
         """
         value = chunk.values[finding.index]
-        assert value is not None  # noqa: S101  # a tombstone was never scored
+        assert value is not None  # a tombstone was never scored
         record, original, original_base64 = self._original(value)
         flow = flow_fields(record)
         severity = _severity(finding, self._threshold)
@@ -301,7 +301,7 @@ def without_original(record: OutRecord) -> OutRecord:
 
     Topic, partition and offset in `source` still name it.
     """
-    assert record.value is not None  # noqa: S101  # an alert always has a value
+    assert record.value is not None  # an alert always has a value
     alert = msgspec.json.decode(record.value)
     alert |= {"original": None, "original_base64": None}
     return OutRecord(key=record.key, value=msgspec.json.encode(alert), headers=record.headers)

@@ -79,7 +79,7 @@ class DecodedChunk:
     """
 
     raw: RawBatch
-    rows_G: NDArray[np.intp]  # noqa: N815
+    rows_G: NDArray[np.intp]
     rejected: tuple[Rejected, ...]
 
 
@@ -186,8 +186,8 @@ class JsonDecoder:
     def _raw_batch(
         self, packed: Sequence[bytes], categories: Sequence[tuple[_CategoryCell, ...]]
     ) -> RawBatch:
-        numbers_BN = np.frombuffer(bytearray(b"".join(packed)), dtype=np.float64)  # noqa: N806
-        numbers_BN = numbers_BN.reshape(len(packed), self._n_numbers)  # noqa: N806
+        numbers_BN = np.frombuffer(bytearray(b"".join(packed)), dtype=np.float64)
+        numbers_BN = numbers_BN.reshape(len(packed), self._n_numbers)
         # "Infinity" as text, 1e999 after rounding: no value that a flow can have, so missing.
         numbers_BN[np.isinf(numbers_BN)] = np.nan
         n_categories = len(self._category_names)

@@ -154,9 +154,8 @@ def _suffix(path: Path) -> str:
 @contextmanager
 def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
     is_packed = path.suffix.lower() == ".gz"
-    raw = cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb")
     try:
-        with raw:
+        with cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb") as raw:
             yield raw
     except (EOFError, gzip.BadGzipFile) as error:
         message = f"{path} is not a whole gzip file ({error}); copy it again"
@@ -206,8 +205,8 @@ def _json_rows(path: Path) -> Iterator[dict[str, object]]:
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, object]]:
     try:
-        import pyarrow as pa  # noqa: PLC0415  # extra `train`
-        import pyarrow.parquet as pq  # noqa: PLC0415
+        import pyarrow as pa  # extra `train`
+        import pyarrow.parquet as pq
     except ImportError as error:
         message = (
             f"{path}: Parquet needs pyarrow; install it with: pip install 'anoean-stream[train]'"

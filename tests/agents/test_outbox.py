@@ -20,7 +20,7 @@ from anoean_stream.records.chunk import Chunk
 from anoean_stream.settings import AlertSettings, ScoringSettings, TopicSettings
 from tests.support.models import attack_row, make_bundle, make_rows
 
-RETRIABLE = KafkaError._MSG_TIMED_OUT  # noqa: SLF001  # the public name of a local code
+RETRIABLE = KafkaError._MSG_TIMED_OUT  # the public name of a local code
 TOO_LARGE = KafkaError.MSG_SIZE_TOO_LARGE
 HOPELESS = KafkaError.INVALID_RECORD
 
@@ -173,7 +173,9 @@ def test_third_verdict_waits_while_two_are_undelivered(model: ServedModel) -> No
     verdict = make_verdict(model, [b"{"])
 
     async def scenario() -> None:
-        outbox = make_outbox(FaultyProducer(lambda _, __: None), Metrics())  # not started: delivers none
+        outbox = make_outbox(
+            FaultyProducer(lambda _, __: None), Metrics()
+        )  # not started: delivers none
 
         async def acknowledge() -> None:
             raise AssertionError

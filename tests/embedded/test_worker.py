@@ -14,7 +14,8 @@ from anoean_stream.kafka.embedded import EmbeddedBroker
 from anoean_stream.registry.registry import Registry
 from tests.support.models import attack_row, make_bundle, make_rows
 from tests.support.topics import Record, publish, read_all
-from tests.support.worker import WorkerProcess, wait_until
+from tests.support.waiting import wait_until
+from tests.support.worker import WorkerProcess
 
 MODEL = "anoean"
 
@@ -222,7 +223,7 @@ def test_killed_worker_repeats_alerts_with_the_same_ids_and_misses_none(
     stage.publish(*encode(*make_rows(10, seed=1)))
     wait_until(
         lambda: len({alert["alert_id"] for alert in stage.alerts_read()}) == n_records + 10,
-        "an alert for each record",
+        what="an alert for each record",
         timeout_s=40,
         hint=stage.worker.tail,
     )
@@ -244,7 +245,9 @@ def test_taken_port_is_a_sentence_and_exit_code_2(stage: Stage) -> None:
     second = WorkerProcess(stage.bootstrap, stage.registry_folder, {"web.port": port})
 
     with second:
-        wait_until(lambda: second.exit_code is not None, "the second worker's end", timeout_s=30)
+        wait_until(
+            lambda: second.exit_code is not None, what="the second worker's end", within_s=30
+        )
 
         assert second.exit_code == 2
         assert f"cannot listen on 127.0.0.1:{port}" in second.tail()

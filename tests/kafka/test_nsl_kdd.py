@@ -43,9 +43,7 @@ def row_key(row: Mapping[str, object]) -> tuple[object, ...]:
 
 def rows_of_the_file(data_dir: Path) -> list[tuple[object, ...]]:
     path, columns = dataset_file("nsl-kdd", "test", data_dir / "nsl-kdd")
-    return [
-        row_key(json.loads(row_to_json(row))) for row in read_rows(path, columns=columns)
-    ]
+    return [row_key(json.loads(row_to_json(row))) for row in read_rows(path, columns=columns)]
 
 
 def scores_in(path: Path) -> list[float]:
@@ -54,7 +52,9 @@ def scores_in(path: Path) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> tuple[Path, dict[str, Any]]:
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, data_dir: Path
+) -> tuple[Path, dict[str, Any]]:
     """Registry folder, and what `anoean train` printed."""
     registry = tmp_path_factory.mktemp("registry") / "models"
     report = anoean(
@@ -75,7 +75,7 @@ def test_training_reaches_an_aupr_of_099_within_three_minutes(
 
 
 @pytest.mark.timeout(400)
-def test_worker_gives_the_test_set_the_scores_that_the_file_gets(
+def test_worker_gives_the_test_set_the_scores_that_the_file_gets(  # noqa: PLR0917  # fixtures
     trained: tuple[Path, dict[str, Any]],
     data_dir: Path,
     kafka_broker: KafkaBroker,
@@ -87,9 +87,7 @@ def test_worker_gives_the_test_set_the_scores_that_the_file_gets(
     flows, alerts, dead_letters = (new_topic(stem) for stem in ("flows", "alerts", "dlq"))
     dataset = ("--dataset", "nsl-kdd", "--split", "test", "--data-dir", str(data_dir / "nsl-kdd"))
     scores_file = tmp_path / "scores.csv"
-    anoean(
-        "score", *dataset, "--output", str(scores_file), "--set", f"registry.url={registry}"
-    )
+    anoean("score", *dataset, "--output", str(scores_file), "--set", f"registry.url={registry}")
     published = anoean(
         "publish", *dataset, "--topic", flows,
         "--set", f"broker.bootstrap_servers={kafka_broker.bootstrap}",

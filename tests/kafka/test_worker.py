@@ -4,7 +4,7 @@ import json
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ import pytest
 
 from anoean_stream.registry.registry import Registry
 from tests.support.kafka_broker import KafkaBroker
+from tests.support.kafka_topics import committed
 from tests.support.models import make_bundle, make_rows
-from tests.support.topics import committed, publish, read_all
-from tests.support.worker import WorkerProcess, wait_until
+from tests.support.topics import publish, read_all
+from tests.support.waiting import wait_until
+from tests.support.worker import WorkerProcess
 
 N_GOOD, N_BAD = 100_000, 10_000
 
@@ -51,11 +53,11 @@ def stage(
     new_topic: Callable[..., str],
     new_group: Callable[[], str],
     tmp_path: Path,
-) -> Iterator[Stage]:
+) -> Stage:
     make_bundle(tmp_path / "bundle", name="anoean")
     registry = Registry(str(tmp_path / "models"))
     registry.set_alias("anoean", "champion", registry.publish(tmp_path / "bundle", "anoean"))
-    yield Stage(
+    return Stage(
         kafka_broker.bootstrap,
         new_topic("flows"),
         new_topic("alerts"),
@@ -88,7 +90,7 @@ def test_ten_thousand_malformed_among_a_hundred_thousand_good_are_all_accounted_
     good: list[bytes | None] = [distinct[i % len(distinct)] for i in range(N_GOOD)]
     bad = [poison(number) for number in range(N_BAD)]
     values = good + bad
-    random.Random(0).shuffle(values)  # noqa: S311  # a schedule, not a secret
+    random.Random(0).shuffle(values)  # a schedule, not a secret
     publish(stage.bootstrap, stage.flows, values)
 
     with stage.worker() as worker:
@@ -106,7 +108,7 @@ def test_ten_thousand_malformed_among_a_hundred_thousand_good_are_all_accounted_
     alerts = [json.loads(alert.value or b"") for alert in read_all(stage.bootstrap, stage.alerts)]
     assert len(alerts) == len({alert["alert_id"] for alert in alerts})
     assert len(alerts) == metrics["anoean_alerts_total"]
-    assert committed(stage.bootstrap, stage.group, stage.flows) == N_GOOD + N_BAD
+    assert sum(committed(stage.bootstrap, stage.group, stage.flows)) == N_GOOD + N_BAD
 
 
 def test_two_workers_share_the_topic_and_one_killed_loses_nothing(stage: Stage) -> None:
@@ -116,10 +118,10 @@ def test_two_workers_share_the_topic_and_one_killed_loses_nothing(stage: Stage) 
     with stage.worker(**rate_one) as first, stage.worker(**rate_one) as second:
         wait_until(
             lambda: (
-                first.metrics().get("anoean_partitions_assigned") == 2  # noqa: PLR2004
-                and second.metrics().get("anoean_partitions_assigned") == 2  # noqa: PLR2004
+                first.metrics().get("anoean_partitions_assigned") == 2
+                and second.metrics().get("anoean_partitions_assigned") == 2
             ),
-            "two partitions each",
+            what="two partitions each",
             timeout_s=60,
             hint=lambda: first.tail() + second.tail(),
         )
@@ -128,8 +130,8 @@ def test_two_workers_share_the_topic_and_one_killed_loses_nothing(stage: Stage) 
         first.stop(signal.SIGKILL)
 
         wait_until(
-            lambda: committed(stage.bootstrap, stage.group, stage.flows) == len(rows),
-            "every offset committed",
+            lambda: sum(committed(stage.bootstrap, stage.group, stage.flows)) == len(rows),
+            what="every offset committed",
             timeout_s=60,
             hint=second.tail,
         )
@@ -145,9 +147,9 @@ def test_missing_input_topic_is_named_with_the_command_that_makes_it(stage: Stag
     with stage.worker(topics__input="no-such-topic") as worker:
         wait_until(
             lambda: "no-such-topic" in worker.tail() and "anoean topics create" in worker.tail(),
-            "a sentence about the missing topic",
+            what="a sentence about the missing topic",
             timeout_s=40,
             hint=worker.tail,
         )
-        assert worker.probe("/ready")[0] == 503  # noqa: PLR2004
+        assert worker.probe("/ready")[0] == 503
         assert worker.stop() == 0

@@ -1,12 +1,17 @@
-"""An independent client: what is in a topic, and what a group has committed."""
+"""An independent client: values into a topic, and everything that is in one."""
 
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 _READ_TIMEOUT_S = 30.0
 
@@ -27,12 +32,15 @@ def publish(bootstrap: str, topic: str, values: Iterable[bytes | None]) -> int:
     failures: list[object] = []
     producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 20_000_000})
     n_values = 0
+
+    def report(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failures.append(error)
+
     for value in values:
         while True:
             try:
-                producer.produce(
-                    topic, value, on_delivery=lambda error, _: error and failures.append(error)
-                )
+                producer.produce(topic, value, on_delivery=report)
                 break
             except BufferError:
                 producer.poll(0.1)
@@ -85,11 +93,3 @@ def read_all(bootstrap: str, topic: str) -> list[Record]:
         return records
     finally:
         consumer.close()
-
-
-def committed(bootstrap: str, group: str, topic: str) -> int:
-    """Return the sum of a group's committed offsets over a topic's partitions."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    (future,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
-    partitions = future.result(10).topic_partitions
-    return sum(p.offset for p in partitions if p.topic == topic and p.offset > 0)

@@ -6,40 +6,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+
+from tests.support.waiting import wait_until
 
 START_TIMEOUT_S: Final = 40.0
 """Seconds until ready: 3 on an idle machine, more when the group still waits for a dead member."""
 
 STOP_TIMEOUT_S: Final = 45.0
 """Seconds until the process ended after SIGTERM: above the worker's own deadline."""
-
-_LOOK_AGAIN_S: Final = 0.05
-"""Seconds between two looks at a condition."""
-
-
-def wait_until(
-    condition: Callable[[], bool], what: str, *, timeout_s: float, hint: Callable[[], str] = str
-) -> None:
-    """Return when the condition holds.
-
-    Raises
-    ------
-    AssertionError
-        When it does not within the time; says `what` was waited for, and the hint.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            message = f"waited {timeout_s:.0f} s in vain for: {what}\n{hint()}"
-            raise AssertionError(message)
-        time.sleep(_LOOK_AGAIN_S)
 
 
 class WorkerProcess:
@@ -88,7 +68,7 @@ class WorkerProcess:
         )
         wait_until(
             lambda: self._find_url() is not None or self.exit_code is not None,
-            "the worker's web server",
+            what="the worker's web server",
             timeout_s=START_TIMEOUT_S,
             hint=self.tail,
         )
@@ -97,8 +77,8 @@ class WorkerProcess:
     def ready(self) -> Self:
         """Return when /ready answers 200."""
         wait_until(
-            lambda: self.probe("/ready")[0] == 200,  # noqa: PLR2004
-            "a ready worker",
+            lambda: self.probe("/ready")[0] == 200,
+            what="a ready worker",
             timeout_s=START_TIMEOUT_S,
             hint=self.tail,
         )
@@ -119,7 +99,7 @@ class WorkerProcess:
     def probe(self, page: str) -> tuple[int, str]:
         """Return status and body of a page; status 0 while nothing listens."""
         try:
-            with urllib.request.urlopen(f"{self._find_url()}{page}", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self._find_url()}{page}", timeout=5) as answer:  # noqa: S310  # our own worker
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -129,7 +109,7 @@ class WorkerProcess:
     def metrics(self) -> dict[str, float]:
         """Return /metrics by sample name, labels included; empty while nothing listens."""
         status, text = self.probe("/metrics")
-        if status != 200:  # noqa: PLR2004
+        if status != 200:
             return {}
         pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
@@ -138,7 +118,7 @@ class WorkerProcess:
         """Return the metrics when so many records are acknowledged."""
         wait_until(
             lambda: self.metrics().get("anoean_records_total", 0) >= n_records,
-            f"{n_records} records",
+            what=f"{n_records} records",
             timeout_s=timeout_s,
             hint=lambda: f"{self.metrics().get('anoean_records_total')} so far\n{self.tail()}",
         )
@@ -163,7 +143,7 @@ class WorkerProcess:
             ]
 
         wait_until(
-            lambda: bool(matching()), f"log line {event}", timeout_s=timeout_s, hint=self.tail
+            lambda: bool(matching()), what=f"log line {event}", within_s=timeout_s, hint=self.tail
         )
         return matching()[0]
 

@@ -188,7 +188,7 @@ def test_rate_of_one_alerts_for_every_scored_record(model: ServedModel) -> None:
 
 
 def test_rate_below_what_the_calibration_can_tell_is_refused(model: ServedModel) -> None:
-    with pytest.raises(ConfigError, match="0.0005 at the least"):
+    with pytest.raises(ConfigError, match=r"0\.0005 at the least"):
         make_pipeline(model, rate=1e-9)
 
 
@@ -256,9 +256,7 @@ def test_golden_batch_is_verified_through_the_workers_own_decoder(tmp_path: Path
     detector = make_detector()
     golden = make_golden(detector)
     make_bundle(tmp_path / "good", detector=detector, golden=golden)
-    shifted = msgspec.structs.replace(
-        golden, scores=tuple(score * 1.01 for score in golden.scores)
-    )
+    shifted = msgspec.structs.replace(golden, scores=tuple(score * 1.01 for score in golden.scores))
     make_bundle(tmp_path / "bad", detector=detector, golden=shifted)
 
     verify_bundle(read_bundle_folder(tmp_path / "good"))

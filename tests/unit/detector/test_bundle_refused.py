@@ -69,7 +69,7 @@ def sealed_with(files: Files, *, file: str, data: bytes) -> Files:
     return files | {file: data, MANIFEST: resealed(files, files=digests)}
 
 
-def resealed(files: Files, **changes: Any) -> bytes:
+def resealed(files: Files, /, **changes: Any) -> bytes:
     manifest = Manifest.from_json(files[MANIFEST], origin=ORIGIN)
     return msgspec.structs.replace(manifest, **changes).sealed().to_json()
 
@@ -370,7 +370,7 @@ def test_a_decoder_for_another_contract(files: Files) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="nowhere: manifest.json is missing"):
+    with pytest.raises(ManifestError, match=r"nowhere: manifest\.json is missing"):
         read_bundle_folder(tmp_path / "nowhere")
 
 

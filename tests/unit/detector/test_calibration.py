@@ -54,7 +54,7 @@ def test_exceeding_the_threshold_and_a_p_value_within_the_rate_are_one_decision(
     scores_B = np.array([*calibration.scores_sorted_N, *others])
 
     by_threshold = scores_B > calibration.threshold(rate)
-    by_p_value = calibration.p_value(scores_B) <= rate * (1 + 1e-9)
+    by_p_value = calibration.p_value(scores_B) <= rate
 
     np.testing.assert_array_equal(by_threshold, by_p_value)
 

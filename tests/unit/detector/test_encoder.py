@@ -1,5 +1,6 @@
 """The encoder in numpy: the arithmetic, the folded distance, the refusals."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -88,21 +89,17 @@ def test_records_like_the_fitted_ones_are_one_unit_away_in_each_dimension() -> N
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 599), min_size=1, max_size=600), st.integers(0, 3))
 def test_a_score_does_not_depend_on_the_company_of_the_record(picked: list[int], seed: int) -> None:
-    detector = _detector(seed)
-    batch = features_of(detector.contract, n_rows=600)
+    detector, batch = _detector_and_batch(seed)
 
     whole_B, part_B = detector.distances(batch), detector.distances(batch.take(picked))
 
     np.testing.assert_allclose(part_B, whole_B[picked], rtol=1e-5, atol=1e-5)
 
 
-_detectors: dict[int, Detector] = {}
-
-
-def _detector(seed: int) -> Detector:
-    if seed not in _detectors:
-        _detectors[seed] = make_detector(seed=seed, hidden=(128, 64, 32), latent_dim=16)
-    return _detectors[seed]
+@cache
+def _detector_and_batch(seed: int) -> tuple[Detector, FeatureBatch]:
+    detector = make_detector(seed=seed, hidden=(128, 64, 32), latent_dim=16)
+    return detector, features_of(detector.contract, n_rows=600)
 
 
 def test_forward_leaves_its_argument_alone() -> None:

@@ -131,7 +131,7 @@ def test_what_is_no_contract_is_refused_with_the_reason(document: bytes, why: st
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"std": 0.0}, "std above 0"),
+        ({"std": 0.0}, "std from 1e-12"),
         ({"clip": 0.0}, "clip in"),
         ({"clip": 1e9}, "clip in"),
         ({"mean": float("nan")}, "finite"),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,6 +61,16 @@ def test_numbers_are_logged_standardised_and_clipped_on_both_sides() -> None:
     assert dense_BD.dtype == np.float32
     expected = [[(np.log(100) - 4) / 2, 1.0], [(-np.log(100) - 4) / 2, 3.0], [5.0, -3.0]]
     np.testing.assert_allclose(dense_BD[:, :2], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [1.7e308, -1.7e308])
+def test_the_largest_doubles_are_clipped_without_a_warning(value: float) -> None:
+    narrow = msgspec.structs.replace(RATE, mean=-np.sign(value) * 1e308, std=1e-12)
+    contract = FeatureContract(numbers=(narrow, msgspec.structs.replace(BYTES, name="b")))
+
+    dense_BD = contract.transform(RawBatch(np.full((1, 2), value), ())).dense_BD
+
+    np.testing.assert_allclose(dense_BD[:, :2], [[3.0 * np.sign(value), 5.0 * np.sign(value)]])
 
 
 def test_a_contract_of_logged_numbers_only_gives_the_same_as_one_with_others_beside_them() -> None:

@@ -160,7 +160,7 @@ _scalars = (
     | st.sampled_from(["12", " 7 ", "true", "-", "", "nan", "0x1F", "many", "1_000", "1e5"])
 )
 _records = st.fixed_dictionaries(
-    {}, optional={name: _scalars for name in (*CONTRACT.field_names, "other")}
+    {}, optional=dict.fromkeys((*CONTRACT.field_names, "other"), _scalars)
 )
 
 

@@ -82,7 +82,7 @@ def test_bad_json_line_is_refused_as_a_row_and_passed_on_as_a_payload(tmp_path: 
 
 def test_parquet_rows_keep_their_types(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow", reason="needs the extra: pip install -e '.[train]'")
-    import pyarrow.parquet as pq  # noqa: PLC0415  # with the line above
+    import pyarrow.parquet as pq  # with the line above
 
     path = tmp_path / "flows.parquet"
     pq.write_table(pa.table({"bytes": [1.5, None], "proto": ["tcp", "udp"]}), path)

@@ -33,7 +33,7 @@ class StatelessConsumer(FaustConsumer):
     async def perform_seek(self) -> None:
         """Do nothing: an assigned partition begins at its committed offset by itself."""
 
-    async def _seek(self, tp: TP, offset: int) -> None:
+    async def _seek(self, partition: TP, offset: int) -> None:
         _refuse("seek()")
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:

@@ -37,6 +37,59 @@ from tests.support.chunk_worker import make_app
 
 FLOWS = TP("flows", 0)
 
+SIGNATURES: list[tuple[type, str, list[str] | None]] = [
+    (FaustConsumer, "subscribe", None),
+    (FaustConsumer, "ack", ["message"]),
+    (FaustConsumer, "wait_empty", []),
+    (FaustConsumer, "on_stop", []),
+    (FaustConsumer, "commit", ["topics", "start_new_transaction"]),
+    (FaustConsumer, "force_commit", ["topics", "start_new_transaction"]),
+    (FaustConsumer, "_commit", ["offsets"]),
+    (FaustConsumer, "_drain_messages", ["fetcher"]),
+    (FaustConsumer, "_getmany", ["active_partitions", "timeout"]),
+    (FaustConsumer, "_to_message", ["tp", "record"]),
+    (FaustConsumer, "_new_topicpartition", ["topic", "partition"]),
+    (FaustConsumer, "_seek", ["partition", "offset"]),
+    (FaustConsumer, "seek_to_committed", []),
+    (FaustConsumer, "perform_seek", []),
+    (FaustConsumer, "stop_flow", []),
+    (FaustConsumer, "resume_flow", []),
+    (FaustConsumer, "pause_partitions", ["tps"]),
+    (FaustConsumer, "resume_partitions", ["tps"]),
+    (FaustConsumer, "on_buffer_full", ["tp"]),
+    (FaustConsumer, "on_buffer_drop", ["tp"]),
+    (FaustConsumer, "verify_event_path", ["now", "tp"]),
+    (FaustConsumer, "on_partitions_assigned", ["assigned", "generation_id"]),
+    (FaustConsumer, "_wait_for_ack", ["timeout"]),
+    (FaustConsumer, "_clean_unacked_messages", []),
+    (FaustConsumer, "close", []),
+    (
+        FaustProducer,
+        "send",
+        ["topic", "key", "value", "partition", "timestamp", "headers", "transactional_id"],
+    ),
+    (
+        FaustProducer,
+        "send_and_wait",
+        ["topic", "key", "value", "partition", "timestamp", "headers", "transactional_id"],
+    ),
+    (FaustProducer, "flush", []),
+    (FaustProducer, "on_start", []),
+    (FaustProducer, "on_stop", []),
+    (FaustProducer, "key_partition", ["topic", "key"]),
+    (FaustProducer, "supports_headers", []),
+    (Conductor, "_update_tp_index", ["assigned"]),
+    (Conductor, "_update_callback_map", []),
+    (App, "on_rebalance_start", []),
+    (FlowControlEvent, "resume", []),
+    (Service, "crash", ["reason"]),
+    (Service, "add_future", ["coro"]),
+    (base.Transport, "create_consumer", ["callback", "kwargs"]),
+    (base.Transport, "create_producer", ["kwargs"]),
+    (BootStrategy, "server", []),
+]
+"""Methods we override or call, with their parameters; None: abstract, its signature is ours."""
+
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
     return [name for name in inspect.signature(function).parameters if name != "self"]
@@ -49,60 +102,7 @@ def test_the_versions_are_those_that_were_read() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "expected"),
-    [
-        (FaustConsumer, "subscribe", None),
-        (FaustConsumer, "ack", ["message"]),
-        (FaustConsumer, "wait_empty", []),
-        (FaustConsumer, "on_stop", []),
-        (FaustConsumer, "commit", ["topics", "start_new_transaction"]),
-        (FaustConsumer, "force_commit", ["topics", "start_new_transaction"]),
-        (FaustConsumer, "_commit", ["offsets"]),
-        (FaustConsumer, "_drain_messages", ["fetcher"]),
-        (FaustConsumer, "_getmany", ["active_partitions", "timeout"]),
-        (FaustConsumer, "_to_message", ["tp", "record"]),
-        (FaustConsumer, "_new_topicpartition", ["topic", "partition"]),
-        (FaustConsumer, "_seek", ["tp", "offset"]),
-        (FaustConsumer, "seek_to_committed", []),
-        (FaustConsumer, "perform_seek", []),
-        (FaustConsumer, "stop_flow", []),
-        (FaustConsumer, "resume_flow", []),
-        (FaustConsumer, "pause_partitions", ["tps"]),
-        (FaustConsumer, "resume_partitions", ["tps"]),
-        (FaustConsumer, "on_buffer_full", ["tp"]),
-        (FaustConsumer, "on_buffer_drop", ["tp"]),
-        (FaustConsumer, "verify_event_path", ["now", "tp"]),
-        (FaustConsumer, "on_partitions_assigned", ["assigned", "generation_id"]),
-        (FaustConsumer, "_wait_for_ack", ["timeout"]),
-        (FaustConsumer, "_clean_unacked_messages", []),
-        (FaustConsumer, "close", []),
-        (
-            FaustProducer,
-            "send",
-            ["topic", "key", "value", "partition", "timestamp", "headers", "transactional_id"],
-        ),
-        (
-            FaustProducer,
-            "send_and_wait",
-            ["topic", "key", "value", "partition", "timestamp", "headers", "transactional_id"],
-        ),
-        (FaustProducer, "flush", []),
-        (FaustProducer, "on_start", []),
-        (FaustProducer, "on_stop", []),
-        (FaustProducer, "key_partition", ["topic", "key"]),
-        (FaustProducer, "supports_headers", []),
-        (Conductor, "_update_tp_index", ["assigned"]),
-        (Conductor, "_update_callback_map", []),
-        (App, "on_rebalance_start", []),
-        (FlowControlEvent, "resume", []),
-        (Service, "crash", ["reason"]),
-        (Service, "add_future", ["coro"]),
-        (base.Transport, "create_consumer", ["callback", "kwargs"]),
-        (base.Transport, "create_producer", ["kwargs"]),
-        (BootStrategy, "server", []),
-    ],
-)
+@pytest.mark.parametrize(("owner", "name", "expected"), SIGNATURES)
 def test_a_method_we_override_or_call_has_its_signature(
     owner: type, name: str, expected: list[str] | None
 ) -> None:
@@ -159,13 +159,11 @@ def test_a_crashing_supervisor_is_found_by_its_name() -> None:
 
 def _chunk_message(first: int, released: list[int]) -> ChunkMessage:
     chunk = Chunk("flows", 0, [b"a", b"b"], [None, None], [first, first + 1], [1, 2])
-    return ChunkMessage(
-        Fetched(FLOWS, 7, chunk, 100), _Place(1, lambda: released.append(first))
-    )
+    return ChunkMessage(Fetched(FLOWS, 7, chunk, 100), _Place(1, lambda: released.append(first)))
 
 
 async def _with_stream(
-    act: Callable[[Consumer, Any, list[int]], Awaitable[None]], messages: list[ChunkMessage]
+    act: Callable[[Consumer, Any], Awaitable[None]], messages: list[ChunkMessage]
 ) -> None:
     """Let a ``noack().events()`` stream of a topic meet some messages, without any broker."""
     app = make_app(Settings(), listener=WireListener())
@@ -187,7 +185,7 @@ async def _with_stream(
         message.incref(1)
         event = Event(app, None, message.value, None, message)
         await cast("Any", stream.channel).put(event)
-    await act(consumer, stream, [])
+    await act(consumer, stream)
     await stream.stop()
 
 
@@ -195,7 +193,7 @@ def test_a_noack_stream_hands_the_chunk_through_and_acknowledges_nothing() -> No
     released: list[int] = []
     messages = [_chunk_message(10, released), _chunk_message(20, released)]
 
-    async def act(consumer: Consumer, stream: Any, _: list[int]) -> None:
+    async def act(consumer: Consumer, stream: Any) -> None:
         seen = []
         async for event in stream.events():
             assert isinstance(event.value, Chunk), "the raw serializer changes the value now"
@@ -222,7 +220,7 @@ def test_a_stream_skips_a_chunk_of_another_generation_without_tracking_it() -> N
     stale, good = _chunk_message(10, released), _chunk_message(20, released)
     stale.generation_id = STALE
 
-    async def act(consumer: Consumer, stream: Any, _: list[int]) -> None:
+    async def act(consumer: Consumer, stream: Any) -> None:
         async for event in stream.events():
             if event is None or not isinstance(event.value, Chunk):
                 continue
@@ -237,7 +235,7 @@ def test_acknowledging_a_chunk_of_a_partition_that_was_taken_away_commits_nothin
     released: list[int] = []
     message = _chunk_message(10, released)
 
-    async def act(consumer: Consumer, stream: Any, _: list[int]) -> None:
+    async def act(consumer: Consumer, stream: Any) -> None:
         async for event in stream.events():
             consumer.on_lost(frozenset({FLOWS}))
             assert released == [10]

@@ -224,7 +224,7 @@ def test_killed_worker_repeats_alerts_with_the_same_ids_and_misses_none(
     wait_until(
         lambda: len({alert["alert_id"] for alert in stage.alerts_read()}) == n_records + 10,
         what="an alert for each record",
-        timeout_s=40,
+        within_s=40,
         hint=stage.worker.tail,
     )
 

@@ -122,7 +122,7 @@ def test_two_workers_share_the_topic_and_one_killed_loses_nothing(stage: Stage) 
                 and second.metrics().get("anoean_partitions_assigned") == 2
             ),
             what="two partitions each",
-            timeout_s=60,
+            within_s=60,
             hint=lambda: first.tail() + second.tail(),
         )
         publish(stage.bootstrap, stage.flows, rows)
@@ -132,7 +132,7 @@ def test_two_workers_share_the_topic_and_one_killed_loses_nothing(stage: Stage) 
         wait_until(
             lambda: sum(committed(stage.bootstrap, stage.group, stage.flows)) == len(rows),
             what="every offset committed",
-            timeout_s=60,
+            within_s=60,
             hint=second.tail,
         )
         assert second.stop() == 0
@@ -148,7 +148,7 @@ def test_missing_input_topic_is_named_with_the_command_that_makes_it(stage: Stag
         wait_until(
             lambda: "no-such-topic" in worker.tail() and "anoean topics create" in worker.tail(),
             what="a sentence about the missing topic",
-            timeout_s=40,
+            within_s=40,
             hint=worker.tail,
         )
         assert worker.probe("/ready")[0] == 503

@@ -69,7 +69,7 @@ class WorkerProcess:
         wait_until(
             lambda: self._find_url() is not None or self.exit_code is not None,
             what="the worker's web server",
-            timeout_s=START_TIMEOUT_S,
+            within_s=START_TIMEOUT_S,
             hint=self.tail,
         )
         return self
@@ -79,7 +79,7 @@ class WorkerProcess:
         wait_until(
             lambda: self.probe("/ready")[0] == 200,
             what="a ready worker",
-            timeout_s=START_TIMEOUT_S,
+            within_s=START_TIMEOUT_S,
             hint=self.tail,
         )
         return self
@@ -119,7 +119,7 @@ class WorkerProcess:
         wait_until(
             lambda: self.metrics().get("anoean_records_total", 0) >= n_records,
             what=f"{n_records} records",
-            timeout_s=timeout_s,
+            within_s=timeout_s,
             hint=lambda: f"{self.metrics().get('anoean_records_total')} so far\n{self.tail()}",
         )
         return self.metrics()

@@ -48,16 +48,12 @@ def read_labelled(
         When the file cannot be read, a column is absent, a row has no label, or all rows are of
         one class; names column and row.
     """
-    table = read_columns(
-        read_rows(path, columns=columns), name=str(path), max_rows=max_rows
-    )
+    table = read_columns(read_rows(path, columns=columns), name=str(path), max_rows=max_rows)
     label = _take(table, label_column, what="label", option="--label-column", path=path)
     attack = None
     if attack_column is not None:
         attack = _take(table, attack_column, what="attack", option="--attack-column", path=path)
-    return labelled(
-        str(path), table, label=label, normal_value=normal_value, attack=attack
-    )
+    return labelled(str(path), table, label=label, normal_value=normal_value, attack=attack)
 
 
 def labelled(
@@ -109,9 +105,7 @@ def labelled(
     )
 
 
-def _take(
-    columns: dict[str, Column], wanted: str, *, what: str, option: str, path: Path
-) -> Column:
+def _take(columns: dict[str, Column], wanted: str, *, what: str, option: str, path: Path) -> Column:
     name = wanted.strip()
     if name not in columns:
         alike = [column for column in columns if column.casefold() == name.casefold()]

@@ -22,7 +22,9 @@ _BLOCK_BYTES: Final = 1 << 20
 """Bytes hashed at once; any size from a few kilobytes does."""
 
 
-def read_published(dataset: str, *, split: str = "train", data_dir: Path, max_rows: int) -> LabelledTable:
+def read_published(
+    dataset: str, *, split: str = "train", data_dir: Path, max_rows: int
+) -> LabelledTable:
     """Read a split of a published data set.
 
     Parameters

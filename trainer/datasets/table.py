@@ -150,9 +150,7 @@ class LabelledTable:
 
     def row(self, index: int) -> dict[str, object]:
         """Return one record as the file has it."""
-        return {
-            name: column.cells[column.codes_N[index]] for name, column in self.columns.items()
-        }
+        return {name: column.cells[column.codes_N[index]] for name, column in self.columns.items()}
 
 
 NORMAL = "normal"
@@ -196,8 +194,11 @@ def read_columns(
                 if n_rows > 1:
                     place[None] = 0
                     codes[column] = [0] * (n_rows - 1)
-            # True == 1 in Python, and as a word they differ.
-            key = (bool, cell) if cell.__class__ is bool else cell
+            key: object = cell
+            if cell.__class__ is bool:  # True == 1 in Python, and as a word they differ
+                key = (bool, cell)
+            elif cell != cell:  # noqa: PLR0124  # NaN, of which each would be a cell of its own
+                key = None
             try:
                 code = place.setdefault(key, len(place))
             except TypeError as error:

@@ -45,9 +45,7 @@ class FakeHandle:
     def _note(self, name: str, partitions: list[TopicPartition], *more: object) -> None:
         self.calls.append((name, sorted(p.partition for p in partitions), *more))
 
-    def subscribe(
-        self, topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any
-    ) -> None:
+    def subscribe(self, topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         self.on_assign, self.on_revoke, self.on_lost = on_assign, on_revoke, on_lost
 
     def poll(self, timeout: float) -> Message | None:

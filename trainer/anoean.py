@@ -270,7 +270,7 @@ def _epoch(
         state.encoder_adam.step()
 
         _average(state.averaged, state.encoder, decay=_decay_at(state, step, n_steps, settings))
-        values = (float(loss_d), float(loss_e))
+        values = (loss_d.item(), loss_e.item())
         _require_finite(values, epoch=number, step=step)
         sum_d += values[0]
         sum_e += values[1]

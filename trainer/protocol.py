@@ -19,6 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from numpy.typing import NDArray
 from anoean_stream.errors import DataError
 
 Rows = NDArray[np.intp]
+
+_FEWEST: Final = 2
+"""Fewest normals on each side; at least 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +162,10 @@ def _contradictory(group_of_N: NDArray[np.intp], is_anomaly_N: NDArray[np.bool_]
 def _check_sides(normals: Rows, anomalies: Rows, held_out_anomalous: NDArray[np.bool_]) -> None:
     n_validation_anomalies = int(held_out_anomalous.sum())
     n_validation_normals = len(held_out_anomalous) - n_validation_anomalies
-    # Two of each: a covariance needs two rows, and so does a split.
-    if (
-        min(len(normals), n_validation_normals) < 2
-        or min(len(anomalies), n_validation_anomalies) < 1
-    ):  # noqa: PLR2004
+    # A covariance and a split need two rows.
+    if min(len(normals), n_validation_normals, 1 + n_validation_anomalies) < _FEWEST or not len(
+        anomalies
+    ):
         message = (
             f"too few different rows: the training set would have {len(normals)} normals and "
             f"{len(anomalies)} anomalies, the validation set {n_validation_normals} and "

@@ -22,13 +22,23 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import safetensors.numpy
-from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from anoean_stream import __version__
-from anoean_stream.detector.calibration import Calibration
+from anoean_stream.detector.bundlefiles import (
+    CALIBRATION,
+    CONTRACT,
+    COPY_AGAIN,
+    FILES,
+    GOLDEN,
+    MANIFEST,
+    WEIGHTS,
+    check_consistent,
+    check_intact,
+    read_calibration,
+    read_contract,
+    read_encoder,
+)
 from anoean_stream.detector.detector import Detector
-from anoean_stream.detector.encoder import Encoder
 from anoean_stream.detector.manifest import (
     FORMAT_VERSION,
     Decode,
@@ -36,19 +46,16 @@ from anoean_stream.detector.manifest import (
     Golden,
     Manifest,
 )
-from anoean_stream.errors import (
-    AnoeanError,
-    BundleError,
-    ConfigError,
-    IncompatibleBundleError,
-    IntegrityError,
-    ManifestError,
-)
-from anoean_stream.features.contract import FeatureContract
+from anoean_stream.errors import AnoeanError, IntegrityError, ManifestError
 
 __all__ = [
+    "CALIBRATION",
+    "CONTRACT",
     "FILES",
     "FORMAT_VERSION",
+    "GOLDEN",
+    "MANIFEST",
+    "WEIGHTS",
     "Bundle",
     "Decode",
     "FileDigest",
@@ -60,21 +67,10 @@ __all__ = [
     "write_bundle",
 ]
 
-MANIFEST: Final = "manifest.json"
-CONTRACT: Final = "contract.json"
-WEIGHTS: Final = "weights.safetensors"
-CALIBRATION: Final = "calibration.safetensors"
-GOLDEN: Final = "golden.json"
-
-FILES: Final[tuple[str, ...]] = (MANIFEST, CONTRACT, WEIGHTS, CALIBRATION, GOLDEN)
-"""Names of a bundle's files."""
-
 GOLDEN_RTOL: Final = 1e-4
 GOLDEN_ATOL: Final = 1e-5
 """A golden score may differ by ``GOLDEN_ATOL + GOLDEN_RTOL * score``: float32 in two matrix
 libraries differs by some 1e-6, two models by far more. Both above 0, rtol below 1e-2."""
-
-_COPY_AGAIN: Final = "copy the bundle again from where it was trained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +131,7 @@ class Bundle:
             worst = int(np.flatnonzero(wrong)[0])
             message = (
                 f"{where}: record {worst + 1} of {len(expected_B)} scores {scores_B[worst]:.6g} "
-                f"here, the trainer computed {expected_B[worst]:.6g}; {_COPY_AGAIN}, or train again"
+                f"here, the trainer computed {expected_B[worst]:.6g}; {COPY_AGAIN}, or train again"
             )
             raise IntegrityError(message, file=GOLDEN)
 
@@ -259,20 +255,20 @@ def read_bundle(files: Mapping[str, bytes], *, origin: str) -> Bundle:
     if MANIFEST not in files:
         message = (
             f"{origin}: {MANIFEST} is missing, it is written last: the bundle is half written or "
-            f"is none; wait for the writer, or {_COPY_AGAIN}"
+            f"is none; wait for the writer, or {COPY_AGAIN}"
         )
         raise ManifestError(message, file=MANIFEST)
     manifest = Manifest.from_json(files[MANIFEST], origin=origin)
     for file in FILES[1:]:
-        _check_intact(file, files.get(file), manifest=manifest, origin=origin)
-    contract = _read_contract(files[CONTRACT], manifest=manifest, origin=origin)
-    encoder = _read_encoder(files[WEIGHTS], contract=contract, origin=origin)
-    calibration = _read_calibration(files[CALIBRATION], origin=origin)
-    _check_consistent(manifest, encoder=encoder, calibration=calibration, origin=origin)
+        check_intact(file, files.get(file), manifest=manifest, origin=origin)
+    contract = read_contract(files[CONTRACT], manifest=manifest, origin=origin)
+    encoder = read_encoder(files[WEIGHTS], contract=contract, origin=origin)
+    calibration = read_calibration(files[CALIBRATION], origin=origin)
+    check_consistent(manifest, encoder=encoder, calibration=calibration, origin=origin)
     try:
         golden = msgspec.json.decode(files[GOLDEN], type=Golden)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = f"{origin}: {GOLDEN} is no golden batch: {error}; {_COPY_AGAIN}"
+        message = f"{origin}: {GOLDEN} is no golden batch: {error}; {COPY_AGAIN}"
         raise IntegrityError(message, file=GOLDEN) from error
     return Bundle(
         manifest=manifest,
@@ -301,108 +297,6 @@ def read_bundle_folder(folder: Path) -> Bundle:
             message = f"{folder}: {file} cannot be read: {error}; check the folder's permissions"
             raise IntegrityError(message, file=file) from error
     return read_bundle(files, origin=str(folder))
-
-
-def _check_intact(file: str, data: bytes | None, *, manifest: Manifest, origin: str) -> None:
-    expected = manifest.files.get(file)
-    if expected is None:
-        message = f"{origin}: {MANIFEST} names no {file}, which every bundle has; {_COPY_AGAIN}"
-        raise ManifestError(message, file=MANIFEST)
-    if data is None:
-        message = f"{origin}: {file} is missing, {MANIFEST} names it; {_COPY_AGAIN}"
-        raise IntegrityError(message, file=file)
-    if len(data) != expected.size_bytes:
-        message = (
-            f"{origin}: {file} has {len(data)} bytes, {MANIFEST} says {expected.size_bytes}: it is "
-            f"truncated or another file; {_COPY_AGAIN}"
-        )
-        raise IntegrityError(message, file=file)
-    seen = FileDigest.of(data).sha256
-    if seen != expected.sha256:
-        message = (
-            f"{origin}: {file} was changed after it was written (sha256 {seen}, {MANIFEST} says "
-            f"{expected.sha256}); {_COPY_AGAIN}"
-        )
-        raise IntegrityError(message, file=file)
-
-
-def _read_contract(data: bytes, *, manifest: Manifest, origin: str) -> FeatureContract:
-    try:
-        contract = FeatureContract.from_json(data)
-    except BundleError as error:
-        message = f"{origin}: {CONTRACT}: {error}"
-        raise type(error)(message, file=CONTRACT) from error
-    if contract.id != manifest.contract_id:
-        message = (
-            f"{origin}: {CONTRACT} has the identity {contract.id}, {MANIFEST} was written for "
-            f"{manifest.contract_id}: the files come from two trainings; {_COPY_AGAIN}"
-        )
-        raise IncompatibleBundleError(message, file=CONTRACT)
-    return contract
-
-
-def _read_encoder(data: bytes, *, contract: FeatureContract, origin: str) -> Encoder:
-    tensors = _read_tensors(data, file=WEIGHTS, origin=origin)
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            message = (
-                f"{origin}: {WEIGHTS}: tensor {name!r} has {np.sum(~np.isfinite(tensor))} values "
-                "that are not finite: training went wrong; train again"
-            )
-            raise IntegrityError(message, file=WEIGHTS)
-    try:
-        return Encoder.from_tensors(tensors, contract)
-    except ValueError as error:
-        message = f"{origin}: {WEIGHTS}: {error}; train again"
-        raise IncompatibleBundleError(message, file=WEIGHTS) from error
-
-
-def _read_calibration(data: bytes, *, origin: str) -> Calibration:
-    tensors = _read_tensors(data, file=CALIBRATION, origin=origin)
-    try:
-        return Calibration(tensors["scores"])
-    except KeyError as error:
-        message = (
-            f"{origin}: {CALIBRATION} has the tensors {sorted(tensors)}, expected 'scores'; "
-            f"{_COPY_AGAIN}"
-        )
-        raise IntegrityError(message, file=CALIBRATION) from error
-    except ValueError as error:
-        message = f"{origin}: {CALIBRATION}: {error}; train again"
-        raise IntegrityError(message, file=CALIBRATION) from error
-
-
-def _read_tensors(data: bytes, *, file: str, origin: str) -> dict[str, NDArray[Any]]:
-    try:
-        tensors = safetensors.numpy.load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        message = f"{origin}: {file} is no safetensors file: {error}; {_COPY_AGAIN}"
-        raise IntegrityError(message, file=file) from error
-    # Copies own their memory: a view would keep the whole file and be aligned by chance.
-    return {name: np.array(tensor, order="C") for name, tensor in tensors.items()}
-
-
-def _check_consistent(
-    manifest: Manifest, *, encoder: Encoder, calibration: Calibration, origin: str
-) -> None:
-    """Refuse a manifest whose numbers are not those of the files it names."""
-    if manifest.latent_dim != encoder.latent_dim:
-        message = (
-            f"{origin}: {MANIFEST} says {manifest.latent_dim} latent dimensions, {WEIGHTS} has "
-            f"{encoder.latent_dim}; train again"
-        )
-        raise IncompatibleBundleError(message, file=MANIFEST)
-    try:
-        threshold = calibration.threshold(manifest.false_positive_rate)
-    except ConfigError as error:
-        message = f"{origin}: {MANIFEST}: {error}"
-        raise IncompatibleBundleError(message, file=MANIFEST) from error
-    if threshold != manifest.threshold:
-        message = (
-            f"{origin}: {MANIFEST} says threshold {manifest.threshold!r}, {CALIBRATION} gives "
-            f"{threshold!r} at a false-positive rate of {manifest.false_positive_rate}; train again"
-        )
-        raise IncompatibleBundleError(message, file=MANIFEST)
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -250,7 +250,7 @@ class Consumer(StatelessConsumer):
         """Let the agents finish what they have of these partitions, commit, and let go."""
         try:
             self._empty_inbox(tps)
-            while self._ledger.n_open(tps):
+            while self._is_in_work(tps):
                 self._ack_seen.clear()
                 await self._ack_seen.wait()
             offsets = self._ledger.committable(tps)
@@ -262,6 +262,12 @@ class Consumer(StatelessConsumer):
                 self._wire.listener.on_revoked(tps)
         finally:
             done()
+
+    def _is_in_work(self, tps: frozenset[TP]) -> bool:
+        if self.transport.app.should_stop:
+            # Faust has cleared the agents' queues: only what an agent has taken will be finished.
+            return any(message.tp in tps for message in self._unacked_messages)
+        return self._ledger.n_open(tps) > 0
 
     def on_lost(self, tps: frozenset[TP]) -> None:
         """Let go without a commit: another worker may read these partitions already."""
@@ -315,6 +321,7 @@ class Consumer(StatelessConsumer):
         """Hand nothing over any more; the poll thread goes on polling."""
         super().stop_flow()
         self._tell_wanted()
+        self._ack_seen.set()  # a revocation under way looks again at what it waits for
 
     def resume_flow(self) -> None:
         """Hand over again."""
@@ -433,7 +440,8 @@ class Consumer(StatelessConsumer):
                 "%d chunks were not finished in time; they are read again after the restart",
                 len(self._unacked_messages),
             )
-        await self.commit()
+        # Not `commit`: that would wait for one under way, whose time limit is another.
+        await self.force_commit()
 
     async def on_stop(self) -> None:
         """Commit once more, then leave the group; within the stop's deadline."""

@@ -432,6 +432,9 @@ class Poller:
         # nothing that is ours.
         self._revision += 1
         gone = frozenset(TP(p.topic, p.partition) for p in partitions)
+        # librdkafka may keep a commit back until it is in a group again: nobody shall wait for that.
+        for key in [key for key in self._commits if any(tp in gone for tp, _ in key)]:
+            self._commits.pop(key).set_exception(RuntimeError("a partition in it was lost"))
         if not self._halted.is_set():
             self._owner.lost(gone)
         self._give_up(handle, partitions, gone)

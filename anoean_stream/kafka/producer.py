@@ -178,6 +178,7 @@ class Producer(FaustProducer):
                 left,
             )
             self._client.purge()
+            await asyncio.to_thread(self._client.flush, POLL_S)  # reports what was purged
         self._halted.set()
         await asyncio.to_thread(self._thread.join, 10 * POLL_S)
         self._settle()

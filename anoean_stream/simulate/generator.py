@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anoean_stream.simulate.attacks import ATTACKS
 from anoean_stream.simulate.network import Ints, day_factor, make_network
@@ -119,6 +120,7 @@ class Simulator:
         self._flows_per_s = flows_per_s
         self._now_s = start.timestamp()
         self._n_made = 0
+        self._salt = int(self._rng.integers(1 << 32))
 
     def flows(self, count: int | None = None) -> Iterator[Flow]:
         """Yield `count` flows in order of their start; without a count, for ever."""
@@ -157,12 +159,11 @@ class Simulator:
         rng = self._rng
         for name in _COUNTERS:
             columns[name] = columns[name].astype(np.int64)
-        service = columns["service"].copy()
+        service: NDArray[np.object_] = columns["service"].astype(object)
         service[rng.random(_BLOCK) < _UNINSPECTED] = None
         first = self._n_made
         self._n_made += _BLOCK
-        salt = int(rng.integers(1 << 32))
-        uids = [f"F{salt:08x}{number:08x}" for number in range(first, first + _BLOCK)]
+        uids = [f"F{self._salt:08x}{number:08x}" for number in range(first, first + _BLOCK)]
         return {
             **columns,
             "service": service,
@@ -225,6 +226,6 @@ def _leave_out(record: dict[str, Any], *, no_ttl: bool) -> None:
         record["ttl"] = None
 
 
-def _rfc3339(seconds: np.ndarray[Any, np.dtype[np.float64]]) -> list[str]:
+def _rfc3339(seconds: NDArray[np.float64]) -> list[str]:
     stamps = (seconds * 1e6).astype("datetime64[us]")
     return [f"{text}Z" for text in np.datetime_as_string(stamps).tolist()]

@@ -68,7 +68,8 @@ class Pool:
         if self.daily:
             weights = weights * np.exp(1.5 * np.cos((hour - self.peak_hour) * (2 * np.pi / 24)))
         steps = np.cumsum(weights)
-        return np.searchsorted(steps, rng.random(n) * steps[-1], side="right")
+        drawn: Ints = np.searchsorted(steps, rng.random(n) * steps[-1], side="right")
+        return drawn
 
 
 def make_network(rng: np.random.Generator) -> dict[PoolName, Pool]:

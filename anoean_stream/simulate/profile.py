@@ -39,6 +39,11 @@ _STATE_TEXTS: Final = np.array(STATES, dtype=object)
 _FLAG_TEXTS: Final = np.array(list(_FLAGS_OF_STATE.values()), dtype=object)
 _SF, _S0, _S1, _REJ, _RSTO, _RSTR, _SH = range(len(STATES))
 
+_TCP_ENDS: Final = {
+    "SF": 0.955, "S0": 0.012, "REJ": 0.004, "S1": 0.009, "RSTO": 0.012, "RSTR": 0.008,
+}  # fmt: skip
+_UDP_ENDS: Final = {"SF": 0.97, "S0": 0.03}
+
 # When a SYN without answer is sent again, seconds after the first one.
 _SYN_RETRY_S: Final = np.array([0.0, 1.0, 3.0, 7.0, 15.0])
 
@@ -67,8 +72,8 @@ class Profile:
         Messages that each side sends; the fewest packets that carry the payload.
     rhythm : Spread
         Coefficient of variation of the gaps between packets: a clock is near 0, people above 1.
-    ends : mapping of str to float
-        Connection states with their weights.
+    ends : mapping of str to float, optional
+        Connection states with their weights; by default what is usual for the transport.
     by_day : bool
         People cause it, so that it follows the day curve.
     retries : float
@@ -86,23 +91,27 @@ class Profile:
     seconds: Spread
     turns: Spread = (2.0, 0.5)
     rhythm: Spread = (1.8, 0.4)
-    ends: Mapping[str, float] = None  # type: ignore[assignment]  # replaced in __post_init__
+    ends: Mapping[str, float] | None = None
     by_day: bool = False
     retries: float = 0.8
 
-    def __post_init__(self) -> None:
-        if self.ends is None:
-            usual = {
-                "SF": 0.955,
-                "S0": 0.012,
-                "REJ": 0.004,
-                "S1": 0.009,
-                "RSTO": 0.012,
-                "RSTR": 0.008,
-            }
-            object.__setattr__(
-                self, "ends", usual if self.proto == "tcp" else {"SF": 0.97, "S0": 0.03}
-            )
+    @property
+    def states(self) -> Mapping[str, float]:
+        """Connection states with their weights: `ends`, or what is usual for the transport."""
+        if self.ends is not None:
+            return self.ends
+        return _TCP_ENDS if self.proto == "tcp" else _UDP_ENDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """What the two ends want to do, before packets are counted; each array has length N."""
+
+    state_N: Ints
+    up_N: Floats
+    down_N: Floats
+    seconds_N: Floats
+    turns_N: Floats
 
 
 Columns = dict[str, NDArray[np.generic] | NDArray[np.object_]]
@@ -130,13 +139,15 @@ def draw(
     if cast is not None:
         client_N = cast[0][client_N % len(cast[0])]
         server_N = cast[1][server_N % len(cast[1])]
-    state_N = _pick(rng, n, {STATES.index(state): w for state, w in profile.ends.items()})
-    up_N = _spread(rng, n, profile.up) * clients.volume[client_N]
-    down_N = _spread(rng, n, profile.down) * clients.volume[client_N]
-    seconds_N = _spread(rng, n, profile.seconds)
-    turns_N = np.ceil(_spread(rng, n, profile.turns))
-    counters = _tcp if profile.proto == "tcp" else _udp
-    columns = counters(rng, profile, state_N, up_N, down_N, seconds_N, turns_N)
+    state_N = _pick(rng, n, {STATES.index(state): w for state, w in profile.states.items()})
+    talk = _Talk(
+        state_N=state_N,
+        up_N=_spread(rng, n, profile.up) * clients.volume[client_N],
+        down_N=_spread(rng, n, profile.down) * clients.volume[client_N],
+        seconds_N=_spread(rng, n, profile.seconds),
+        turns_N=np.ceil(_spread(rng, n, profile.turns)),
+    )
+    columns = (_tcp if profile.proto == "tcp" else _udp)(rng, profile, talk)
     pkts_N = columns["pkts_fwd"] + columns["pkts_bwd"]
     gaps_N = np.maximum(pkts_N - 1, 1)
     iat_mean_N = 1000 * columns["duration_s"] / gaps_N
@@ -157,15 +168,8 @@ def draw(
     return {**texts, **columns}
 
 
-def _tcp(
-    rng: np.random.Generator,
-    profile: Profile,
-    state_N: Ints,
-    up_N: Floats,
-    down_N: Floats,
-    seconds_N: Floats,
-    turns_N: Floats,
-) -> dict[str, Floats]:
+def _tcp(rng: np.random.Generator, profile: Profile, talk: _Talk) -> dict[str, Floats]:
+    state_N, up_N, down_N, turns_N = talk.state_N, talk.up_N, talk.down_N, talk.turns_N
     n = len(state_N)
     established_N = ~np.isin(state_N, (_S0, _REJ, _SH))
     broken_N = np.isin(state_N, (_RSTO, _RSTR, _S1))
@@ -190,7 +194,7 @@ def _tcp(
     short_N = np.where(state_N == _S0, _SYN_RETRY_S[tries_N - 1], 0.0) + np.where(
         (state_N == _S0) & (tries_N == 1), 0.0, round_trip_N
     )
-    duration_N = np.where(established_N, seconds_N * np.maximum(part_N, 0.05), short_N)
+    duration_N = np.where(established_N, talk.seconds_N * np.maximum(part_N, 0.05), short_N)
     return {
         "duration_s": np.round(np.maximum(duration_N, established_N * round_trip_N * 2), 6),
         "bytes_fwd": up_N + _TCP_HEADER_BYTES * pkts_fwd_N,
@@ -200,26 +204,19 @@ def _tcp(
     }
 
 
-def _udp(
-    rng: np.random.Generator,
-    profile: Profile,
-    state_N: Ints,
-    up_N: Floats,
-    down_N: Floats,
-    seconds_N: Floats,
-    turns_N: Floats,
-) -> dict[str, Floats]:
+def _udp(rng: np.random.Generator, profile: Profile, talk: _Talk) -> dict[str, Floats]:
+    state_N, up_N, down_N = talk.state_N, talk.up_N, talk.down_N
     n = len(state_N)
     answered_N = state_N == _SF
     again_N = np.where(~answered_N & (rng.random(n) < profile.retries), rng.integers(1, 4, n), 0)
     up_N = np.maximum(np.rint(up_N), 8)
     down_N = np.where(answered_N, np.maximum(np.rint(down_N), 8), 0)
-    data_fwd_N = np.maximum(np.ceil(up_N / _SEGMENT_BYTES), turns_N)
-    data_bwd_N = np.maximum(np.ceil(down_N / _SEGMENT_BYTES), turns_N) * answered_N
+    data_fwd_N = np.maximum(np.ceil(up_N / _SEGMENT_BYTES), talk.turns_N)
+    data_bwd_N = np.maximum(np.ceil(down_N / _SEGMENT_BYTES), talk.turns_N) * answered_N
     round_trip_N = rng.lognormal(np.log(0.008), 1.0, n)
     waiting_N = np.where(again_N > 0, again_N * 5.0 + round_trip_N, 0.0)
     return {
-        "duration_s": np.round(np.where(answered_N, seconds_N + round_trip_N, waiting_N), 6),
+        "duration_s": np.round(np.where(answered_N, talk.seconds_N + round_trip_N, waiting_N), 6),
         "bytes_fwd": up_N * (1 + again_N) + _UDP_HEADER_BYTES * (data_fwd_N + again_N),
         "bytes_bwd": down_N + _UDP_HEADER_BYTES * data_bwd_N,
         "pkts_fwd": data_fwd_N + again_N,
@@ -241,7 +238,8 @@ def _spread(rng: np.random.Generator, n: int, spread: Spread) -> Floats:
 def _pick(rng: np.random.Generator, n: int, weights: Mapping[int, float]) -> Ints:
     steps = np.cumsum(list(weights.values()))
     picks = np.searchsorted(steps, rng.random(n) * steps[-1], side="right")
-    return np.array(list(weights), dtype=np.intp)[picks]
+    values: Ints = np.array(list(weights), dtype=np.intp)[picks]
+    return values
 
 
 def _ttl(rng: np.random.Generator, n: int, *, outside: bool) -> Ints:

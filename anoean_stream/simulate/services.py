@@ -86,7 +86,7 @@ SERVICES: Final[dict[str, tuple[Profile, ...]]] = {
         Profile(0.004, "servers", "servers", "tcp", "rsync", {873: 1}, (8e6, 1.8), (42_000, 1.2),
                 (50.0, 1.2), (30, 0.8), (2.2, 0.4)),
         # Copies that leave the house at night, to a few known places.
-        Profile(0.004, "servers", "outside", "tcp", "tls", {443: 1}, (2.2e7, 1.5), (26_000, 0.9),
+        Profile(0.003, "servers", "outside", "tcp", "tls", {443: 1}, (1.2e7, 1.4), (26_000, 0.9),
                 (60.0, 1.0), (22, 0.6), (1.8, 0.3)),
     ),
     "video": (
@@ -115,9 +115,9 @@ SERVICES: Final[dict[str, tuple[Profile, ...]]] = {
         # Health checks and the inventory: connect, perhaps read a banner, hang up.
         Profile(0.007, "monitor", "servers", "tcp", "unknown", dict.fromkeys(COMMON_PORTS, 1.0),
                 (30, 1.6), (60, 1.6), (0.05, 1.3), (1, 0.5), (1.3, 0.5),
-                ends={"SF": 0.55, "RSTO": 0.2, "REJ": 0.17, "S0": 0.07, "SH": 0.01}),
+                ends={"SF": 0.7, "RSTO": 0.22, "REJ": 0.05, "S0": 0.02, "SH": 0.01}),
         # Leftovers at the border: mistyped addresses, old clients, research scanners.
-        Profile(0.004, "outside", "servers", "tcp", "unknown", dict.fromkeys(COMMON_PORTS, 1.0),
+        Profile(0.0015, "outside", "servers", "tcp", "unknown", dict.fromkeys(COMMON_PORTS, 1.0),
                 (40, 1.5), (40, 1.5), (0.3, 1.5), (1, 0.5), (1.4, 0.5),
                 ends={"S0": 0.72, "REJ": 0.18, "RSTO": 0.06, "SF": 0.03, "SH": 0.01}, retries=0.85),
     ),

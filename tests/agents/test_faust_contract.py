@@ -148,13 +148,13 @@ def test_a_way_faust_goes_is_still_gone(function: Any, text: str) -> None:
 
 
 def test_the_entry_point_gives_our_transport() -> None:
-    assert faust.transport.drivers.by_url("rdkafka://") is Transport  # type: ignore[attr-defined]
+    assert faust.transport.drivers.by_url("rdkafka://") is Transport
 
 
 def test_a_crashing_supervisor_is_found_by_its_name() -> None:
     app = make_app(Settings(), listener=WireListener())
 
-    assert app.conf.agent_supervisor is CrashingSupervisor
+    assert cast("Any", app.conf).agent_supervisor is CrashingSupervisor
 
 
 def _chunk_message(first: int, released: list[int]) -> ChunkMessage:
@@ -176,7 +176,7 @@ async def _with_stream(
     conductor = cast("Any", app.topics)
     conductor.add(topic)
     conductor._acking_topics.add("flows")
-    stream = topic.stream().noack()
+    stream = cast("Any", topic.stream()).noack()
     for message in messages:
         consumer._ledger.delivered(
             FLOWS, first=message.fetched.first, next_offset=message.fetched.next_offset

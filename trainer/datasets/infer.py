@@ -95,8 +95,8 @@ def infer_fields(
             excluded.append(ExcludedField(name, "not named by the features file"))
         else:
             decided = _decide(column, table, is_flag=name in flags)
-            if isinstance(decided, str):
-                excluded.append(ExcludedField(name, decided))
+            if isinstance(decided, _LeftOut):
+                excluded.append(ExcludedField(name, decided.reason))
             else:
                 specs.append(FieldSpec(name, decided))
     if not specs:
@@ -141,56 +141,60 @@ def _check_names(table: LabelledTable, features: FeaturesFile) -> None:
 
 def _complete(named: FieldSpec, column: Column) -> FieldSpec:
     """Check that a column named by a person holds what they say; raises DataError if it does not."""
-    if named.kind == "category":
-        _ = column.words
-    else:
-        _ = column.numbers
+    _ = column.words if named.kind == "category" else column.numbers
     return replace(named, name=column.name)
 
 
-def _decide(column: Column, table: LabelledTable, *, is_flag: bool) -> Kind | str:  # noqa: PLR0911  # one reason, one return
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """Why a column is no feature."""
+
+    reason: str
+
+
+def _decide(column: Column, table: LabelledTable, *, is_flag: bool) -> "Kind | _LeftOut":
     """Return the kind of a column, or the reason to leave it out."""
     missing = np.array([word is None for word in column.words], dtype=np.bool_)
     n_seen = int(column.counts[~missing].sum())
     if not n_seen:
-        return "no values"
+        return _LeftOut("no values")
     words, _ = column.word_codes
     if len(words) == 1:
-        return "constant"
+        return _LeftOut("constant")
     if (reason := reason_to_leave_out(column.name)) is not None:
-        return reason
+        return _LeftOut(reason)
     if (original := _copied_from(column, table)) is not None:
-        return f"a copy of {original!r}: the header names it twice"
+        return _LeftOut(f"a copy of {original!r}: the header names it twice")
     n_text = int(column.counts[column.is_text].sum())
     if n_text == 0:
         return _decide_numeric(column, is_flag=is_flag)
     sample = [word for word in words if word is not None][:_LOOKED_AT]
     if _share(sample, _is_address) >= _NEARLY_ALL:
-        return "an address: a model would learn who, not what"
+        return _LeftOut("an address: a model would learn who, not what")
     if _share(sample, lambda word: bool(_DATE.match(word))) >= _NEARLY_ALL:
-        return "a time stamp: a model would learn when, not what"
+        return _LeftOut("a time stamp: a model would learn when, not what")
     if n_text <= (1 - _NEARLY_ALL) * n_seen:
         _ = column.numbers  # raises, naming the row
     if len(words) > _FEW_WORDS and len(words) > _FREE_TEXT_SHARE * n_seen:
-        return "free text or an identifier: hardly a value comes twice"
+        return _LeftOut("free text or an identifier: hardly a value comes twice")
     return "category"
 
 
-def _decide_numeric(column: Column, *, is_flag: bool) -> Kind | str:
+def _decide_numeric(column: Column, *, is_flag: bool) -> "Kind | _LeftOut":
     seen = column.numbers[~np.isnan(column.numbers)]
     distinct = np.unique(seen)
     if len(distinct) == 1 and np.isnan(column.numbers).any():
-        return "constant but for gaps"
+        return _LeftOut("constant but for gaps")
     if len(distinct) == 1:
-        return "constant"
+        return _LeftOut("constant")
     if is_flag or np.isin(distinct, (0.0, 1.0)).all():
         return "flag"
     if is_code(column.name):
         return "category"
     if _is_epoch(seen):
-        return "a time stamp: a model would learn when, not what"
+        return _LeftOut("a time stamp: a model would learn when, not what")
     if _counts_rows(column):
-        return "an identifier: it counts the rows"
+        return _LeftOut("an identifier: it counts the rows")
     return "number"
 
 

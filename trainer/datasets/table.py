@@ -7,7 +7,7 @@ looked at once, by the contract's own `to_number` and `to_category`, whatever it
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -176,24 +176,39 @@ def read_columns(
     DataError
         When there are no rows, too many, or a cell is a list or an object.
     """
-    places: dict[str, dict[object, int]] = {}
-    codes: dict[str, list[int]] = {}
-    n_rows = 0
-    for n_rows, row in enumerate(rows, start=1):  # noqa: B007  # the count is wanted afterwards
-        if n_rows > max_rows:
+    table = _Gathered(name)
+    for row in rows:
+        if table.n_rows == max_rows:
             message = (
                 f"{name} has more than {max_rows:,} rows; sample it, or raise training.max_rows "
                 "(a million rows of 50 columns take about 1 GB)"
             )
-            raise DataError(message, row=n_rows)
+            raise DataError(message, row=max_rows + 1)
+        table.add(row)
+    if not table.n_rows:
+        message = f"{name} has no rows; give a file with labelled records"
+        raise DataError(message)
+    return table.columns()
+
+
+class _Gathered:
+    """Columns that grow row by row."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._places: dict[str, dict[object, int]] = {}
+        self._codes: dict[str, list[int]] = {}
+        self.n_rows = 0
+
+    def add(self, row: Mapping[str, object]) -> None:
+        """Append a row."""
+        places, codes = self._places, self._codes
         for column, cell in row.items():
-            place = places.get(column)
-            if place is None:
-                place = places[column] = {}
-                codes[column] = []
-                if n_rows > 1:
-                    place[None] = 0
-                    codes[column] = [0] * (n_rows - 1)
+            if column not in places:
+                # Rows before this one had no such key.
+                places[column] = {None: 0} if self.n_rows else {}
+                codes[column] = [0] * self.n_rows
+            place = places[column]
             key: object = cell
             if cell.__class__ is bool:  # True == 1 in Python, and as a word they differ
                 key = (bool, cell)
@@ -202,23 +217,27 @@ def read_columns(
             try:
                 code = place.setdefault(key, len(place))
             except TypeError as error:
+                row_number = self.n_rows + 1
                 message = (
-                    f"{name}, row {n_rows}, column {column!r}: expected a text, a number or "
-                    f"nothing, got {type(cell).__name__}; flatten it, or remove the column"
+                    f"{self._name}, row {row_number}, column {column!r}: expected a text, a number "
+                    f"or nothing, got {type(cell).__name__}; flatten it, or remove the column"
                 )
-                raise DataError(message, column=column, row=n_rows) from error
+                raise DataError(message, column=column, row=row_number) from error
             codes[column].append(code)
         if len(row) < len(places):
             for column, place in places.items():
                 if column not in row:
                     codes[column].append(place.setdefault(None, len(place)))
-    if not n_rows:
-        message = f"{name} has no rows; give a file with labelled records"
-        raise DataError(message)
-    return {
-        column: Column(column, [_cell(key) for key in place], np.array(codes[column], np.int32))
-        for column, place in places.items()
-    }
+        self.n_rows += 1
+
+    def columns(self) -> dict[str, Column]:
+        """Return what was gathered."""
+        return {
+            column: Column(
+                column, [_cell(key) for key in place], np.array(self._codes[column], np.int32)
+            )
+            for column, place in self._places.items()
+        }
 
 
 def fingerprint(columns: Iterable[Column], kinds_N: Sequence[str]) -> str:
@@ -226,15 +245,9 @@ def fingerprint(columns: Iterable[Column], kinds_N: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for column in columns:
         digest.update(repr((column.name, list(column.cells))).encode())
-        digest.update(np.ascontiguousarray(column.codes_N, dtype="<i4"))
+        digest.update(column.codes_N.astype("<i4").tobytes())
     digest.update("\n".join(kinds_N).encode())
     return digest.hexdigest()
-
-
-def chained(parts: Iterable[Iterator[dict[str, object]]]) -> Iterator[dict[str, object]]:
-    """Yield the rows of several files as one."""
-    for part in parts:
-        yield from part
 
 
 def _cell(key: object) -> object:

@@ -92,6 +92,19 @@ def test_a_record_that_is_the_normal_one_has_nothing_to_explain() -> None:
     assert explain(detector, contract.raw_from_rows([typical]), top=5) == [[]]
 
 
+def test_fields_that_are_normal_already_are_never_named() -> None:
+    detector = make_detector(hidden=(128, 64, 32), latent_dim=16)
+    contract = detector.contract
+    typical: dict[str, Any] = {field.name: field.median for field in contract.numbers}
+    typical |= {field.name: field.mode for field in contract.flags}
+    typical |= {field.name: field.normal_mode for field in contract.categories}
+    rows = [typical | {"bytes_out": 10**exponent} for exponent in range(4, 16)]
+
+    explained = explain(detector, contract.raw_from_rows(rows), top=100)
+
+    assert {c.feature for contributions in explained for c in contributions} == {"bytes_out"}
+
+
 def test_many_alerts_are_explained_as_they_would_be_alone() -> None:
     detector = make_detector()
     rows = [attack_row(seed=seed) for seed in range(700)]

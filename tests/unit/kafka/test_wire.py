@@ -24,7 +24,7 @@ def test_each_step_of_a_stop_has_the_time_up_to_its_share() -> None:
 
 
 def test_an_app_without_a_wire_is_refused_with_the_way_out() -> None:
-    with pytest.raises(TypeError, match="needs app.wire"):
+    with pytest.raises(TypeError, match=r"needs app\.wire"):
         wire_of(object())
 
 

@@ -24,6 +24,12 @@ def broker(
             min=0, max=65535, metavar="PORT", help="Port to listen on; 0 takes a free one."
         ),
     ] = 9092,
+    more_topics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--topic", metavar="NAME", help="One more topic; may be repeated.", show_default=False
+        ),
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -32,7 +38,7 @@ def broker(
     """Run an embedded Kafka for trying things out, until Ctrl-C.
 
     It keeps everything in memory, listens on 127.0.0.1 only, and has the three topics of the worker
-    with four partitions each. The address is printed on stdout as soon as it answers; with the
+    with four partitions each; it cannot make more later (`--topic` names them now). The address is printed on stdout as soon as it answers; with the
     default port the other commands find it without any setting. Not for production.
 
     [bold]Examples[/]
@@ -43,7 +49,7 @@ def broker(
     """
     settings = load(config, overrides, debug=debug)
     with EmbeddedBroker() as embedded:
-        topics = worker_topics(settings)
+        topics = (*worker_topics(settings), *(more_topics or ()))
         embedded.create_topics(topics)
         asyncio.run(_run(embedded, port=port, topics=topics, as_json=as_json))
     err.print("the embedded broker has stopped; what was in it is gone")

@@ -16,9 +16,7 @@ from anoean_stream.kafka.topics import (
     worker_topics,
 )
 
-app = typer.Typer(
-    help="Create and list the topics.", no_args_is_help=True, rich_markup_mode="rich"
-)
+app = typer.Typer(help="Create and list the topics.", no_args_is_help=True, rich_markup_mode="rich")
 
 
 @app.command("create")

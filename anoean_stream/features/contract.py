@@ -108,33 +108,33 @@ class FeatureContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, d
             message = f"each field of a feature contract has one kind, {twice} have more; keep one"
             raise ValueError(message)
 
-    @property
+    @cached_property
     def number_names(self) -> tuple[str, ...]:
         """Columns of `RawBatch.numbers_BN`: numbers, then flags."""
         return tuple(field.name for field in self._columns)
 
-    @property
+    @cached_property
     def category_names(self) -> tuple[str, ...]:
         """Columns of `RawBatch.categories`."""
         return tuple(field.name for field in self.categories)
 
-    @property
+    @cached_property
     def field_names(self) -> tuple[str, ...]:
         """Keys of a record that are read: numbers, flags, categories."""
         return (*self.number_names, *self.category_names)
 
-    @property
+    @cached_property
     def dense_names(self) -> tuple[str, ...]:
         """Columns of `FeatureBatch.dense_BD`: numbers, flags, then ``missing(name)`` marks."""
         marks = (f"missing({field.name})" for field in self._columns if field.missing_indicator)
         return (*self.number_names, *marks)
 
-    @property
+    @cached_property
     def n_dense(self) -> int:
         """Number of dense inputs, D."""
         return len(self.dense_names)
 
-    @property
+    @cached_property
     def cardinalities(self) -> tuple[int, ...]:
         """Number of codes of each category: vocabulary, other, missing."""
         return tuple(field.cardinality for field in self.categories)

@@ -10,9 +10,10 @@ core. Never a substitute for your own traffic: a model trained on this knows thi
 """
 
 from anoean_stream.simulate.attacks import ATTACKS
+from anoean_stream.simulate.broken import BREAKAGES, break_value
 from anoean_stream.simulate.generator import Flow, Simulator
 
 ATTACK_KINDS: tuple[str, ...] = tuple(ATTACKS)
 """Names of the attacks that can be simulated."""
 
-__all__ = ["ATTACK_KINDS", "Flow", "Simulator"]
+__all__ = ["ATTACK_KINDS", "BREAKAGES", "Flow", "Simulator", "break_value"]

@@ -158,22 +158,25 @@ def _decide(column: Column, table: LabelledTable, *, is_flag: bool) -> "Kind | _
     n_seen = int(column.counts[~missing].sum())
     if not n_seen:
         return _LeftOut("no values")
-    words, _ = column.word_codes
-    if len(words) == 1:
+    if len(column.word_codes[0]) == 1:
         return _LeftOut("constant")
     if (reason := reason_to_leave_out(column.name)) is not None:
         return _LeftOut(reason)
     if (original := _copied_from(column, table)) is not None:
         return _LeftOut(f"a copy of {original!r}: the header names it twice")
-    n_text = int(column.counts[column.is_text].sum())
-    if n_text == 0:
+    if not column.is_text.any():
         return _decide_numeric(column, is_flag=is_flag)
+    return _decide_text(column, n_seen=n_seen)
+
+
+def _decide_text(column: Column, *, n_seen: int) -> "Kind | _LeftOut":
+    words = column.word_codes[0]
     sample = [word for word in words if word is not None][:_LOOKED_AT]
     if _share(sample, _is_address) >= _NEARLY_ALL:
         return _LeftOut("an address: a model would learn who, not what")
     if _share(sample, lambda word: bool(_DATE.match(word))) >= _NEARLY_ALL:
         return _LeftOut("a time stamp: a model would learn when, not what")
-    if n_text <= (1 - _NEARLY_ALL) * n_seen:
+    if column.counts[column.is_text].sum() <= (1 - _NEARLY_ALL) * n_seen:
         _ = column.numbers  # raises, naming the row
     if len(words) > _FEW_WORDS and len(words) > _FREE_TEXT_SHARE * n_seen:
         return _LeftOut("free text or an identifier: hardly a value comes twice")

@@ -1,0 +1,437 @@
+"""One training from a file to a folder with a bundle and a report.
+
+Read, decide about columns, split, fit the contract, run Algorithm 1, export, measure, report.
+"""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import torch
+
+from anoean_stream.detector import calibration
+from anoean_stream.detector.manifest import Manifest
+from anoean_stream.errors import ConfigError
+from anoean_stream.records.kdd import DATASETS
+from anoean_stream.settings import TrainingSettings
+from trainer.anoean import AnoeanState, Epoch, new_state, train_anoean
+from trainer.checkpoint import load_checkpoint, save_checkpoint
+from trainer.datasets.features_file import read_features_file
+from trainer.datasets.files import read_labelled
+from trainer.datasets.infer import Inferred, infer_fields
+from trainer.datasets.published import FLAGS, read_published
+from trainer.datasets.table import LabelledTable
+from trainer.evaluate import figures_of_merit, recall_by_kind
+from trainer.export import export_bundle, golden_records, make_detector
+from trainer.prepare import Prepared, prepare
+from trainer.report import write_report
+
+_MOST_THREADS: Final = 4
+"""Threads of torch when the settings name none: batches of 200 rows gain nothing from more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRequest:
+    """What to train on, and where the result goes.
+
+    Parameters
+    ----------
+    folder : Path
+        Receives the bundle, and the report in ``report/``; made when it is not there.
+    name : str
+        Model.
+    dataset : str, optional
+        A published data set; needs `data_dir`.
+    data_dir : Path, optional
+        Folder with its files.
+    data : Path, optional
+        Or a labelled file; needs `label_column` and `normal_value`.
+    label_column, normal_value : str, optional
+        Column of the label, and the label of normal rows.
+    attack_column : str, optional
+        Column with the kind of attack.
+    features : Path, optional
+        Features file.
+    checkpoint : Path, optional
+        Written after every epoch and removed when training is complete.
+    resume : bool
+        Continue from the checkpoint.
+    """
+
+    folder: Path
+    name: str
+    dataset: str | None = None
+    data_dir: Path | None = None
+    data: Path | None = None
+    label_column: str | None = None
+    normal_value: str | None = None
+    attack_column: str | None = None
+    features: Path | None = None
+    checkpoint: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What training gave.
+
+    Parameters
+    ----------
+    bundle_folder : Path
+        The request's folder.
+    manifest : Manifest
+        Of the bundle.
+    report : dict
+        What report.json holds.
+    interrupted : bool
+        Whether Ctrl-C ended it: the bundle is the best model until then.
+    """
+
+    bundle_folder: Path
+    manifest: Manifest
+    report: dict[str, Any]
+    interrupted: bool
+
+
+class TrainProgress(Protocol):
+    """Someone who is told how training goes; called in the training thread, must be quick."""
+
+    def stage(self, text: str) -> None:
+        """Take note of what happens now."""
+
+    def note(self, text: str) -> None:
+        """Take note of something that a person should know."""
+
+    def step(self, done: int, total: int) -> None:
+        """Take note of the steps done in this epoch."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Take note of a finished epoch."""
+
+
+def train(
+    request: TrainRequest, *, settings: TrainingSettings, progress: TrainProgress
+) -> TrainResult:
+    """Train a model; blocks for seconds to minutes.
+
+    Ctrl-C (KeyboardInterrupt) ends training early and still gives a bundle of the best model so
+    far; before the first epoch is done there is none, and it is passed on.
+
+    Parameters
+    ----------
+    request : TrainRequest
+        What, and where to.
+    settings : TrainingSettings
+        Hyperparameters.
+    progress : TrainProgress
+        Told what happens.
+
+    Raises
+    ------
+    ConfigError, DataError
+        When the request, the features file or the data cannot work.
+    TrainingError
+        When training does not converge.
+    """
+    run = _Run(request, settings, progress)
+    with _threads(settings.threads), _warnings_as(run.note):
+        return run.run()
+
+
+@dataclass(slots=True)
+class _Run:
+    request: TrainRequest
+    settings: TrainingSettings
+    progress: TrainProgress
+    notes: list[str] = field(default_factory=list)
+    started_s: float = field(default_factory=time.perf_counter)
+
+    def note(self, text: str) -> None:
+        """Say it now, and again in the report."""
+        self.notes.append(text)
+        self.progress.note(text)
+
+    def run(self) -> TrainResult:
+        request, settings = self.request, self.settings
+        self.progress.stage(f"reading {_source(request)}")
+        table = _read(request, settings=settings)
+        inferred = self._decide_columns(table)
+        prepared = prepare(table, inferred, settings=settings)
+        self._say_split(table, prepared)
+        rate = self._affordable_rate(prepared)
+        state, interrupted = self._train(table, prepared)
+
+        self.progress.stage("measuring and writing")
+        detector = make_detector(
+            state.best_encoder(), prepared.contract, validation=prepared.validation
+        )
+        distances_N = detector.distances(prepared.validation.features)
+        kinds_N = [table.kinds_N[row] for row in prepared.split.validation.tolist()]
+        is_anomaly_N = prepared.validation.is_anomaly_N
+        figures = figures_of_merit(distances_N, is_anomaly_N, kinds_N)
+        manifest = export_bundle(
+            request.folder,
+            name=request.name,
+            detector=detector,
+            records=golden_records(
+                table,
+                prepared.contract,
+                rows=prepared.split.validation,
+                seed=settings.seed,
+            ),
+            training=self._provenance(table, prepared, state, interrupted=interrupted),
+            metrics={name: value for name, value in figures.items() if isinstance(value, float)},
+            false_positive_rate=rate,
+        )
+        alerted_N = distances_N > manifest.threshold
+        report = {
+            "model": request.name,
+            "created_at": manifest.created_at,
+            "training": manifest.training,
+            "figures": figures,
+            "at_threshold": {
+                "false_positive_rate": rate,
+                "threshold": manifest.threshold,
+                "recall": float(alerted_N[is_anomaly_N].mean()),
+                "recall_by_kind": recall_by_kind(alerted_N, is_anomaly_N, kinds_N),
+            },
+            "features": {
+                "numbers": [spec.name for spec in prepared.contract.numbers],
+                "flags": [spec.name for spec in prepared.contract.flags],
+                "categories": list(prepared.contract.category_names),
+                "excluded": {field.name: field.reason for field in prepared.contract.excluded},
+            },
+            "epochs": [_epoch_entry(epoch) for epoch in state.history],
+            "notes": self.notes,
+            "seconds": round(time.perf_counter() - self.started_s, 3),
+        }
+        write_report(
+            request.folder / "report",
+            report,
+            distances_N=distances_N,
+            is_anomaly_N=is_anomaly_N,
+        )
+        if not interrupted and request.checkpoint is not None:
+            request.checkpoint.unlink(missing_ok=True)
+        return TrainResult(request.folder, manifest, report, interrupted)
+
+    def _decide_columns(self, table: LabelledTable) -> Inferred:
+        features = read_features_file(self.request.features) if self.request.features else None
+        flags = FLAGS if self.request.dataset else ()
+        inferred = infer_fields(table, features=features, flags=flags)
+        by_kind = {
+            kind: [spec.name for spec in inferred.specs if spec.kind == kind]
+            for kind in ("number", "flag", "category")
+        }
+        self.progress.stage(
+            f"{table.n_rows:,} rows; columns used: {len(by_kind['number'])} numbers, "
+            f"{len(by_kind['flag'])} flags, {len(by_kind['category'])} categories"
+            + (f" ({', '.join(by_kind['category'])})" if by_kind["category"] else "")
+        )
+        for left_out in inferred.excluded:
+            self.progress.stage(f"  left out {left_out.name!r}: {left_out.reason}")
+        for warning in inferred.warnings:
+            self.note(warning)
+        return inferred
+
+    def _say_split(self, table: LabelledTable, prepared: Prepared) -> None:
+        split = prepared.split
+        n_anomalies = int(prepared.training.is_anomaly_N.sum())
+        n_held_out = int(prepared.validation.is_anomaly_N.sum())
+        self.progress.stage(
+            f"training on {len(split.training) - n_anomalies:,} normals and {n_anomalies:,} "
+            f"anomalies, validating on {len(split.validation) - n_held_out:,} and {n_held_out:,}"
+        )
+        if split.n_identical:
+            self.progress.stage(
+                f"  {split.n_identical:,} of {table.n_rows:,} rows repeat another one; repetitions "
+                "stay on one side of the split"
+            )
+        if split.n_left_out:
+            self.progress.stage(
+                f"  {split.n_left_out:,} anomalies were not trained on: repetitions, and those "
+                f"beyond training.anomaly_share ({self.settings.anomaly_share:g}); rare kinds were "
+                "kept first"
+            )
+        if split.n_contradictory:
+            self.note(
+                f"{split.n_contradictory:,} rows have the same fields as a row with the other "
+                "label; no model gets all of them right"
+            )
+
+    def _affordable_rate(self, prepared: Prepared) -> float:
+        """Return the false-positive rate of the settings, or the smallest that can be vouched for."""
+        n_normals = int((~prepared.validation.is_anomaly_N).sum())
+        smallest = 1.0 / (n_normals + 1)
+        rate = self.settings.false_positive_rate
+        if rate >= smallest:
+            return rate
+        self.note(
+            f"{n_normals} normal validation rows can vouch for a false-positive rate of "
+            f"{smallest:.3g} at the least, training.false_positive_rate is {rate:g}: the threshold "
+            f"is set for {smallest:.3g}; give more normal rows for a lower one"
+        )
+        return smallest
+
+    def _train(self, table: LabelledTable, prepared: Prepared) -> tuple[AnoeanState, bool]:
+        """Return the trained state, and whether Ctrl-C ended it."""
+        request, settings, contract = self.request, self.settings, prepared.contract
+        state = new_state(contract, settings=settings)
+        identity = hashlib.sha256(f"{table.fingerprint} {contract.id}".encode()).hexdigest()
+        if request.resume:
+            if request.checkpoint is None:
+                message = "resume needs a checkpoint file; name one"
+                raise ConfigError(message)
+            load_checkpoint(request.checkpoint, state, settings=settings, identity=identity)
+            self.progress.stage(
+                f"resuming after epoch {len(state.history)} from {request.checkpoint}"
+            )
+        watcher = _Watcher(self, state, identity)
+        try:
+            train_anoean(
+                state,
+                prepared.training,
+                validation=prepared.validation,
+                contract=contract,
+                settings=settings,
+                watcher=watcher,
+            )
+        except KeyboardInterrupt:
+            best = state.best_epoch
+            if best is None or not state.best:
+                raise
+            where = f"; --resume continues from {request.checkpoint}" if request.checkpoint else ""
+            self.note(
+                f"stopped by Ctrl-C after {len(state.history)} epochs; this is the best model so "
+                f"far, of epoch {best.number}{where}"
+            )
+            return state, True
+        return state, False
+
+    def _provenance(
+        self, table: LabelledTable, prepared: Prepared, state: AnoeanState, *, interrupted: bool
+    ) -> dict[str, Any]:
+        best = state.best_epoch
+        assert best is not None
+        training, validation = prepared.training, prepared.validation
+        return {
+            "data": _source(self.request),
+            "data_sha256": table.fingerprint,
+            "rows": table.n_rows,
+            "training_normals": int((~training.is_anomaly_N).sum()),
+            "training_anomalies": int(training.is_anomaly_N.sum()),
+            "validation_normals": int((~validation.is_anomaly_N).sum()),
+            "validation_anomalies": int(validation.is_anomaly_N.sum()),
+            "kinds": sorted({table.kinds_N[row] for row in prepared.split.training.tolist()}),
+            "seed": self.settings.seed,
+            "epochs": len(state.history),
+            "best_epoch": best.number,
+            "interrupted": interrupted,
+            "hyperparameters": self.settings.model_dump(mode="json"),
+        }
+
+
+@dataclass(slots=True)
+class _Watcher:
+    """Passes progress on, and takes a checkpoint after each epoch."""
+
+    run: _Run
+    state: AnoeanState
+    identity: str
+
+    def step(self, done: int, total: int) -> None:
+        self.run.progress.step(done, total)
+
+    def epoch(self, epoch: Epoch) -> None:
+        checkpoint = self.run.request.checkpoint
+        if checkpoint is not None:
+            save_checkpoint(
+                checkpoint, self.state, settings=self.run.settings, identity=self.identity
+            )
+        self.run.progress.epoch(epoch)
+
+
+def _read(request: TrainRequest, *, settings: TrainingSettings) -> LabelledTable:
+    if (request.dataset is None) == (request.data is None):
+        message = (
+            "give either a published data set (--dataset NAME --data-dir DIR) or a labelled file "
+            f"(--data FILE), got {'neither' if request.data is None else 'both'}"
+        )
+        raise ConfigError(message)
+    if request.dataset is not None:
+        if request.dataset not in DATASETS:
+            message = f"unknown data set {request.dataset!r}; known are: {', '.join(DATASETS)}"
+            raise ConfigError(message)
+        if request.data_dir is None:
+            message = f"--dataset {request.dataset} needs --data-dir DIR, the folder with its files"
+            raise ConfigError(message)
+        return read_published(
+            request.dataset, data_dir=request.data_dir, max_rows=settings.max_rows
+        )
+    assert request.data is not None
+    if request.label_column is None or request.normal_value is None:
+        message = (
+            "--data needs --label-column NAME and --normal-value VALUE: which column is the label, "
+            "and what it says of normal rows"
+        )
+        raise ConfigError(message)
+    return read_labelled(
+        request.data,
+        label_column=request.label_column,
+        normal_value=request.normal_value,
+        attack_column=request.attack_column,
+        max_rows=settings.max_rows,
+    )
+
+
+def _source(request: TrainRequest) -> str:
+    return request.dataset or (request.data.name if request.data else "nothing")
+
+
+def _epoch_entry(epoch: Epoch) -> dict[str, float | int | bool]:
+    return {
+        "epoch": epoch.number,
+        "discriminator_loss": epoch.discriminator_loss,
+        "encoder_loss": epoch.encoder_loss,
+        "validation_aupr": epoch.validation_aupr,
+        "is_best": epoch.is_best,
+        "seconds": round(epoch.seconds, 3),
+    }
+
+
+@contextmanager
+def _threads(n_threads: int | None) -> Iterator[None]:
+    """Give torch its threads for the time of the training."""
+    before = torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(n_threads or min(_MOST_THREADS, cores or 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _warnings_as(note: Callable[[str], None]) -> Iterator[None]:
+    """Turn the detector's warnings into notes of the report."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            note(record.getMessage())
+
+    log = logging.getLogger(calibration.__name__)
+    handler = Handler(level=logging.WARNING)
+    propagate = log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate

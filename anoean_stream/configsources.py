@@ -99,16 +99,13 @@ def read_file(path: Path) -> tuple[list[Entry], list[UnreadableSourceError]]:
         reason = err.strerror if isinstance(err, OSError) else f"not UTF-8 text ({err.reason})"
         detail = f"cannot be read: {reason}; give a YAML file with --config or ANOEAN_CONFIG"
         raise UnreadableSourceError(Source("file", str(path), str(path)), detail) from err
-    loader = yaml.SafeLoader(text)
     try:
-        root = loader.get_single_node()
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as err:
         raise UnreadableSourceError(_place(path, err.problem_mark), _yaml_detail(err)) from err
     except yaml.YAMLError as err:  # a control character, which has no line
         detail = f"is not YAML: {str(err).splitlines()[0]}; remove the character"
         raise UnreadableSourceError(Source("file", str(path), str(path)), detail) from err
-    finally:
-        loader.dispose()
     if root is None or _is_null(root):
         return [], []
     if not isinstance(root, yaml.MappingNode):

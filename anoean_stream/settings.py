@@ -40,7 +40,7 @@ class Section(BaseModel):
     )
 
 
-_SERVERS = r"^\s*[^\s,]+:[0-9]{1,5}\s*(,\s*[^\s,]+:[0-9]{1,5}\s*)*$"
+_SERVERS = r"^\s*[^\s,;]+:[0-9]{1,5}\s*(,\s*[^\s,;]+:[0-9]{1,5}\s*)*$"
 """host:port, or several with commas between; IPv6 addresses stand in brackets."""
 
 
@@ -316,7 +316,7 @@ class TrainingSettings(Section):
     adam_beta1: float = Field(0.5, ge=0, lt=1)
     """Adam's beta1"""
     epochs: int = Field(40, ge=1, le=100_000)
-    """most passes over the training normals"""
+    """most passes over the training normals; a small table is passed over several times for one epoch"""
     patience: int = Field(8, ge=1, le=100_000)
     """epochs without a better validation AUPR before training stops"""
     ema_decay: float = Field(0.99, ge=0, lt=1)
@@ -328,7 +328,7 @@ class TrainingSettings(Section):
     artificial_share: float = Field(0.0, ge=0, lt=1)
     """share of the anomalies of a batch that are made from normals; 0 trains on labelled ones only"""
     threads: int | None = Field(None, ge=1, le=1024)
-    """threads of torch; null takes the cores of this machine, at most 4"""
+    """threads of torch; null takes one for every 1000 records of a batch, and at most the cores"""
     validation_share: float = Field(0.2, gt=0, lt=1)
     """share of the rows held out for stopping, mu, Sigma and the threshold"""
     false_positive_rate: float = Field(0.001, gt=0, lt=1)

@@ -40,6 +40,10 @@ from trainer.networks import Discriminator, Encoder
 _ADAM_BETA2: Final = 0.999
 """Adam's second beta, its usual value; the paper names only the first. In [0, 1)."""
 
+_FEWEST_STEPS: Final = 100
+"""Steps of an epoch, at the least: a table of 1,000 rows makes 6 in a pass, too few to judge an
+epoch by or to lose patience after. At least 1."""
+
 _FORWARD_ROWS: Final = 65536
 """Rows encoded at once outside training: 65,536 x 128 float32 are 32 MB. At least 1."""
 
@@ -232,14 +236,16 @@ def _epoch(
     settings: TrainingSettings,
     watcher: Watcher,
 ) -> tuple[float, float]:
-    """Pass once over the normals; return the means of L_D and L_E."""
+    """Pass over the normals; return the means of L_D and L_E."""
     rng = state.generator
     n_anomalies = max(1, round(settings.batch_size * settings.anomaly_share))
     n_normals = settings.batch_size - n_anomalies
-    n_steps = math.ceil(len(normals) / n_normals)
+    n_steps_a_pass = math.ceil(len(normals) / n_normals)
+    n_passes = math.ceil(_FEWEST_STEPS / n_steps_a_pass)
+    n_steps = n_passes * n_steps_a_pass
     sum_d = sum_e = 0.0
-    steps = enumerate(passes_over(len(normals), batch_rows=n_normals, generator=rng), start=1)
-    for step, normal_rows in steps:
+    batches = passes_over(len(normals), n_passes=n_passes, batch_rows=n_normals, generator=rng)
+    for step, normal_rows in enumerate(batches, start=1):
         # Sample x_n, x_a and z.
         x_n = normals.take(normal_rows)
         x_a = _anomaly_batch(anomalies, x_n, n_rows=n_anomalies, settings=settings,

@@ -76,11 +76,17 @@ class LabelledRows:
         return self.features.take(np.flatnonzero(self.is_anomaly_N))
 
 
-def passes_over(n_rows: int, *, batch_rows: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the rows of one pass in random order, ``batch_rows`` at a time; the last may be short."""
-    order_N = torch.randperm(n_rows, generator=generator)
-    for start in range(0, n_rows, batch_rows):
-        yield order_N[start : start + batch_rows]
+def passes_over(
+    n_rows: int, *, n_passes: int, batch_rows: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Yield row numbers, ``batch_rows`` at a time, each pass in a new random order.
+
+    The last batch of a pass may be short.
+    """
+    for _ in range(n_passes):
+        order_N = torch.randperm(n_rows, generator=generator)
+        for start in range(0, n_rows, batch_rows):
+            yield order_N[start : start + batch_rows]
 
 
 def with_gaps(

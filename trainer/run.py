@@ -32,8 +32,9 @@ from trainer.export import export_bundle, golden_records, make_detector
 from trainer.prepare import Prepared, prepare
 from trainer.report import write_report
 
-_MOST_THREADS: Final = 4
-"""Threads of torch when the settings name none: batches of 200 rows gain nothing from more."""
+_ROWS_OF_A_THREAD: Final = 1000
+"""Rows of a batch that keep a thread busy. With batches of 200 on two busy cores, two threads took
+five times as long as one: they wait for each other. At least 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,7 @@ def train(
         When training does not converge.
     """
     run = _Run(request, settings, progress)
-    with _threads(settings.threads), _warnings_as(run.note):
+    with _threads(settings), _warnings_as(run.note):
         return run.run()
 
 
@@ -344,16 +345,21 @@ class _Watcher:
     run: _Run
     state: AnoeanState
     identity: str
+    cannot_write: bool = False
 
     def step(self, done: int, total: int) -> None:
         self.run.progress.step(done, total)
 
     def epoch(self, epoch: Epoch) -> None:
         checkpoint = self.run.request.checkpoint
-        if checkpoint is not None:
-            save_checkpoint(
-                checkpoint, self.state, settings=self.run.settings, identity=self.identity
-            )
+        if checkpoint is not None and not self.cannot_write:
+            try:
+                save_checkpoint(
+                    checkpoint, self.state, settings=self.run.settings, identity=self.identity
+                )
+            except OSError as error:  # a full disk must not cost the model
+                self.cannot_write = True
+                self.run.note(f"no checkpoints: {checkpoint} cannot be written ({error.strerror})")
         self.run.progress.epoch(epoch)
 
 
@@ -406,11 +412,12 @@ def _epoch_entry(epoch: Epoch) -> dict[str, float | int | bool]:
 
 
 @contextmanager
-def _threads(n_threads: int | None) -> Iterator[None]:
+def _threads(settings: TrainingSettings) -> Iterator[None]:
     """Give torch its threads for the time of the training."""
     before = torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(n_threads or min(_MOST_THREADS, cores or 1))
+    useful = max(1, settings.batch_size // _ROWS_OF_A_THREAD)
+    torch.set_num_threads(settings.threads or min(useful, cores or 1))
     try:
         yield
     finally:

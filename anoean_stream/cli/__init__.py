@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         err.print(
             f"[bold red]error:[/] this command needs {error.name}, which is not installed; "
-            "install it with: pip install 'anoean-stream[train]'",
+            r"install it with: pip install 'anoean-stream\[train]'",
             soft_wrap=True,
         )
         return ConfigError.exit_code

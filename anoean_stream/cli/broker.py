@@ -8,6 +8,7 @@ import typer
 
 from anoean_stream.cli.console import err, print_json
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.errors import BrokerError
 from anoean_stream.kafka.embedded import PARTITIONS, EmbeddedBroker
 from anoean_stream.kafka.topics import worker_topics
@@ -47,6 +48,7 @@ def broker(
 
     [cyan]anoean broker --port 0 --json[/]
     """
+    quiet_librdkafka(debug=debug)
     settings = load(config, overrides, debug=debug)
     with EmbeddedBroker() as embedded:
         topics = (*worker_topics(settings), *(more_topics or ()))

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -22,6 +21,7 @@ from anoean_stream.cli.offline import (
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.cli.pace import Pace
 from anoean_stream.cli.parcels import Parcel, from_file, from_simulator
+from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.sender import Sender
 from anoean_stream.errors import BrokerError, ConfigError
 from anoean_stream.kafka.faults import missing_topic_sentence
@@ -111,6 +111,7 @@ def publish(
 
     [cyan]anoean publish --simulate --attacks port_scan,dns_tunnel --rate 2000/s --count 100000[/]
     """
+    quiet_librdkafka(debug=debug)
     settings = load(config, overrides, debug=debug)
     topic = topic or settings.topics.input
     if simulate:

@@ -103,10 +103,27 @@ class Reader:
         messages = [first, *self.consumer.consume(_BATCH - 1, 0.002)]
         return [message for message in messages if message.error() is None]
 
+    def raise_if_hopeless(self) -> None:
+        """Raise what no waiting can mend, if librdkafka has reported such a thing.
+
+        Raises
+        ------
+        BrokerError
+            Refused credentials, authorisation, certificates.
+        """
+        if self._fatal is not None:
+            raise self._fatal
+
     def read_until(
-        self, starts: Mapping[int, int], ends: Mapping[int, int]
+        self,
+        starts: Mapping[int, int],
+        ends: Mapping[int, int],
+        *,
+        timeout_s: float | None = None,
     ) -> Iterator[tuple[int, int, Message]]:
         """Yield partition, offset and message from `starts` to before `ends`, then stop.
+
+        With `timeout_s` it also stops after so many seconds, wherever it is.
 
         Raises
         ------
@@ -117,8 +134,11 @@ class Reader:
         if not waiting:
             return
         self.start_at({partition: starts[partition] for partition in waiting})
-        deadline = time.monotonic() + _STALL_S
+        began = time.monotonic()
+        deadline = began + _STALL_S
         while waiting:
+            if timeout_s is not None and time.monotonic() - began > timeout_s:
+                return
             for message in self.poll(0.2):
                 deadline = time.monotonic() + _STALL_S
                 partition, offset = place(message)
@@ -157,10 +177,7 @@ class Reader:
             )
         except KafkaException as error:
             raise self._error(error, f"asking for the offsets of {self.topic!r}") from error
-        if bounds is None:
-            message = f"{self.topic!r}, partition {partition}: no broker told its offsets in time"
-            raise BrokerError(message)
-        return cast("tuple[int, int]", bounds)
+        return bounds
 
     def _error(self, error: KafkaException, doing: str) -> BrokerError:
         self.consumer.poll(0)  # serves error_cb

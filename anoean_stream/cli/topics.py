@@ -8,6 +8,7 @@ from rich.table import Table
 
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.kafka.topics import (
     DEFAULT_PARTITIONS,
     create_topics,
@@ -51,6 +52,7 @@ def create(
 
     [cyan]anoean topics create --partitions 12 --replication-factor 3[/]
     """
+    quiet_librdkafka(debug=debug)
     settings = load(config, overrides, debug=debug)
     wanted = tuple(names) if names else worker_topics(settings)
     missing = missing_topics(settings, wanted)
@@ -83,6 +85,7 @@ def list_command(
 
     [cyan]anoean topics list --json[/]
     """
+    quiet_librdkafka(debug=debug)
     settings = load(config, overrides, debug=debug)
     topics = list_topics(settings)
     own = dict(zip(worker_topics(settings), ("input", "alerts", "dead letters"), strict=True))

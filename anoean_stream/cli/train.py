@@ -1,5 +1,6 @@
 """``anoean train``: labelled traffic in, a model in the registry out."""
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -136,7 +137,7 @@ def train(
             "--checkpoint",
             metavar="FILE",
             help="Written after every epoch, removed when training is complete; else "
-            "./anoean-train-NAME.checkpoint.",
+            "anoean/train-NAME.checkpoint in the user's cache folder.",
             rich_help_panel=_RESULT_PANEL,
             show_default=False,
         ),
@@ -193,7 +194,7 @@ def train(
                 normal_value=normal_value,
                 attack_column=attack_column,
                 features=features,
-                checkpoint=checkpoint or Path(f"anoean-train-{name}.checkpoint"),
+                checkpoint=checkpoint or _default_checkpoint(name),
                 resume=resume,
             ),
             settings=settings.training,
@@ -218,6 +219,13 @@ def train(
         _print(summary, champion_before=champion)
     if result.interrupted:
         raise typer.Exit(_EXIT_INTERRUPTED)
+
+
+def _default_checkpoint(name: str) -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (
+        (Path(cache) if cache else Path.home() / ".cache") / "anoean" / f"train-{name}.checkpoint"
+    )
 
 
 def _summary(

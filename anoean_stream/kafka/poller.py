@@ -154,7 +154,7 @@ class Poller:
         self._running: frozenset[TP] = frozenset()  # partitions that are not paused
         self._in_callback = False
         self._stalled_since: float | None = None
-        self._commits: dict[frozenset[tuple[TP, int]], Future[dict[TP, int]]] = {}
+        self._commits: dict[frozenset[tuple[TP, int]], list[Future[dict[TP, int]]]] = {}
 
     # ------------------------------------------------------------------ for any thread
 
@@ -229,8 +229,9 @@ class Poller:
                 handle.commit(offsets=partitions, asynchronous=False)
                 done.set_result(own)
             else:
-                self._commits[frozenset(own.items())] = done
+                # The report names offsets, not the request: the first one answers all who asked.
                 handle.commit(offsets=partitions, asynchronous=True)
+                self._commits.setdefault(frozenset(own.items()), []).append(done)
 
         def forward(ran: Future[None]) -> None:
             error = None if ran.cancelled() else ran.exception()
@@ -278,9 +279,7 @@ class Poller:
         self._halted.set()
         self._ended.set()
         self._serve_jobs()
-        for waiting in self._commits.values():
-            waiting.set_exception(RuntimeError("the poll thread has ended"))
-        self._commits.clear()
+        self._abandon_commits(list(self._commits), "the poll thread has ended")
         if self._handle is not None:
             self._handle.close()  # leaves the group; runs on_revoke, which the halt flag cuts short
 
@@ -433,8 +432,8 @@ class Poller:
         self._revision += 1
         gone = frozenset(TP(p.topic, p.partition) for p in partitions)
         # librdkafka may keep a commit back until it is in a group again: nobody shall wait for that.
-        for key in [key for key in self._commits if any(tp in gone for tp, _ in key)]:
-            self._commits.pop(key).set_exception(RuntimeError("a partition in it was lost"))
+        keys = [key for key in self._commits if any(tp in gone for tp, _ in key)]
+        self._abandon_commits(keys, "a partition in it was lost")
         if not self._halted.is_set():
             self._owner.lost(gone)
         self._give_up(handle, partitions, gone)
@@ -453,11 +452,14 @@ class Poller:
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         offsets = {TP(p.topic, p.partition): p.offset for p in partitions}
-        waiting = self._commits.pop(frozenset(offsets.items()), None)
-        if waiting is None:
-            return
         refused = error or next((p.error for p in partitions if p.error is not None), None)
-        if refused is not None:
-            waiting.set_exception(KafkaException(refused))
-        else:
-            waiting.set_result(offsets)
+        for waiting in self._commits.pop(frozenset(offsets.items()), []):
+            if refused is not None:
+                waiting.set_exception(KafkaException(refused))
+            else:
+                waiting.set_result(offsets)
+
+    def _abandon_commits(self, keys: list[frozenset[tuple[TP, int]]], reason: str) -> None:
+        for key in keys:
+            for waiting in self._commits.pop(key):
+                waiting.set_exception(RuntimeError(reason))

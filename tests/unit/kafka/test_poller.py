@@ -320,6 +320,32 @@ def test_a_refused_commit_fails_with_what_the_broker_said(make_rig: Callable[...
         rig.poller.commit({A: 6}, rig.owner.epochs).result(WITHIN_S)
 
 
+def test_two_commits_of_the_same_offsets_are_both_answered(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    entered, go_on = threading.Event(), threading.Event()
+    rig.handle.polls.put(lambda: (entered.set(), go_on.wait(WITHIN_S)) and None)
+    assert entered.wait(WITHIN_S)
+
+    asked = [rig.poller.commit({A: 6}, rig.owner.epochs) for _ in range(2)]
+    go_on.set()
+
+    assert [future.result(WITHIN_S) for future in asked] == [{A: 6}, {A: 6}]
+
+
+def test_a_commit_under_way_is_abandoned_when_its_partition_is_lost(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    rig.handle.on_commit = lambda _, offsets: None  # the report never comes
+
+    asked = rig.poller.commit({A: 6}, rig.owner.epochs)
+    wait_until(lambda: rig.handle.said("commit"), within_s=WITHIN_S, what="sent")
+    rig.within(lambda: rig.handle.on_lost(rig.handle, parts(A)))
+
+    with pytest.raises(RuntimeError, match="was lost"):
+        asked.result(WITHIN_S)
+
+
 def test_a_drain_that_takes_too_long_is_given_up_without_a_commit(
     make_rig: Callable[..., Rig],
 ) -> None:

@@ -88,9 +88,7 @@ def check_room(venv):
     if os.environ.get(SKIP_ROOM_CHECK):
         return
     other_index = os.environ.get("PIP_EXTRA_INDEX_URL") or os.environ.get("PIP_INDEX_URL")
-    lib = os.path.join(
-        venv, "lib", "python%d.%d" % sys.version_info[:2], "site-packages", "torch"
-    )
+    lib = os.path.join(venv, "lib", "python%d.%d" % sys.version_info[:2], "site-packages", "torch")
     if os.path.exists(lib):
         needed = ROOM_AGAIN_GB
     elif other_index or not sys.platform.startswith("linux"):
@@ -131,9 +129,11 @@ def install(python, log_path):
             log.write(line)
             lines.append(line.rstrip())
             words = line.split()
-            if words[:1] == ["Downloading"]:
-                say("  fetching %s" % " ".join([words[1].split("/")[-1]] + words[2:4]))
-            elif words[:1] == ["Installing"]:
+            if words[:1] == ["Downloading"] and words[-1:] == ["MB)"]:
+                say(
+                    "  fetching %s %s" % (words[1].split("/")[-1].split("-")[0], words[-2] + " MB)")
+                )
+            elif words[:2] == ["Installing", "collected"]:
                 say("  unpacking %d packages" % (len(words) - 3))
         code = process.wait()
     if code != 0:

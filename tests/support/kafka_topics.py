@@ -30,6 +30,8 @@ def publish_numbers(
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
+            # Without it a retry (a new topic has no leader yet) would change the order.
+            "enable.idempotence": True,
             "linger.ms": 20,
             "compression.type": compression,
             "queue.buffering.max.messages": 1_000_000,

@@ -1,6 +1,8 @@
 """Small labelled tables, and someone who watches training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +11,9 @@ from trainer.anoean import Epoch
 HEADER = ("duration", "bytes", "service", "encrypted", "src_ip", "label")
 
 Row = tuple[object, ...]
+
+WriteCsv = Callable[..., Path]
+"""Type of the fixture ``write_csv``."""
 
 
 def flow_rows(n_rows: int, *, seed: int, label: str = "normal") -> list[Row]:

@@ -323,7 +323,12 @@ def test_a_refused_commit_fails_with_what_the_broker_said(make_rig: Callable[...
 def test_two_commits_of_the_same_offsets_are_both_answered(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     entered, go_on = threading.Event(), threading.Event()
-    rig.handle.polls.put(lambda: (entered.set(), go_on.wait(WITHIN_S)) and None)
+
+    def hold() -> None:
+        entered.set()
+        go_on.wait(WITHIN_S)
+
+    rig.handle.polls.put(hold)
     assert entered.wait(WITHIN_S)
 
     asked = [rig.poller.commit({A: 6}, rig.owner.epochs) for _ in range(2)]

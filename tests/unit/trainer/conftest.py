@@ -3,16 +3,13 @@
 import csv
 import gzip
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from anoean_stream.settings import TrainingSettings
-from tests.support.labelled import HEADER, Watch
-
-
-WriteCsv = Callable[..., Path]
+from tests.support.labelled import HEADER, Watch, WriteCsv
 
 
 @pytest.fixture

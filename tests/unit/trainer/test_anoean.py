@@ -90,9 +90,7 @@ def test_the_same_seed_gives_the_same_20_losses_and_another_seed_others(
     assert first != other
 
 
-def test_training_separates_the_held_out_rows(
-    prepared: Prepared, quick: TrainingSettings
-) -> None:
+def test_training_separates_the_held_out_rows(prepared: Prepared, quick: TrainingSettings) -> None:
     untrained = validation_aupr(
         new_state(prepared.contract, settings=quick).encoder, prepared.validation
     )
@@ -119,9 +117,7 @@ def test_normals_are_drawn_onto_the_gaussian_and_anomalies_off_it(
     assert np.median(length_N[prepared.validation.is_anomaly_N]) > 2 * np.median(normal)
 
 
-def test_training_stops_when_patience_is_lost(
-    prepared: Prepared, quick: TrainingSettings
-) -> None:
+def test_training_stops_when_patience_is_lost(prepared: Prepared, quick: TrainingSettings) -> None:
     settings = quick.model_copy(update={"epochs": 50, "patience": 2})
 
     state = run(prepared, settings)
@@ -182,9 +178,7 @@ def test_a_loss_that_is_not_finite_is_an_error_with_epoch_and_step(
     assert (caught.value.epoch, caught.value.step) == (1, 1)
 
 
-def test_ctrl_c_keeps_the_best_encoder_so_far(
-    prepared: Prepared, quick: TrainingSettings
-) -> None:
+def test_ctrl_c_keeps_the_best_encoder_so_far(prepared: Prepared, quick: TrainingSettings) -> None:
     state = new_state(prepared.contract, settings=quick)
 
     with pytest.raises(KeyboardInterrupt):

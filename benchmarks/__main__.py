@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +19,14 @@ from typing import Final
 
 import msgspec
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 from rich.table import Table
 
 from anoean_stream.registry.registry import Registry
 from benchmarks.flows import make_flows, write_model
-from tests.support.kafka_broker import KafkaBroker, free_port
+from tests.support.kafka_broker import KafkaBroker
+from tests.support.kafka_topics import create_topic
+from tests.support.worker import WorkerProcess
 
 _PARTITIONS: Final = 4
 _DISTINCT_FLOWS: Final = 20_000
@@ -69,7 +68,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, KafkaBroker() as broker:
         registry = Path(scratch) / "models"
         _publish_model(Path(scratch) / "bundle", registry)
-        _create_topics(broker.bootstrap, ["flows", "anomalies", "anomalies.dlq"])
+        for topic in ("flows", "anomalies", "anomalies.dlq"):
+            create_topic(broker.bootstrap, topic, partitions=_PARTITIONS)
         n_bytes = _fill(broker.bootstrap, "flows", wanted.records)
         results = []
         for turn in range(wanted.rounds):
@@ -93,13 +93,6 @@ def _publish_model(folder: Path, registry_folder: Path) -> None:
     registry.set_alias("bench", "champion", registry.publish(folder, "bench"))
 
 
-def _create_topics(bootstrap: str, names: list[str]) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    topics = [NewTopic(name, num_partitions=_PARTITIONS, replication_factor=1) for name in names]
-    for future in admin.create_topics(topics).values():
-        future.result(30)
-
-
 def _fill(bootstrap: str, topic: str, n_records: int) -> int:
     err.print(f"writing {n_records:,} flows ...")
     values = [msgspec.json.encode(flow) for flow in make_flows(_DISTINCT_FLOWS, seed=3)]
@@ -121,60 +114,24 @@ def _fill(bootstrap: str, topic: str, n_records: int) -> int:
 
 
 def _run_worker(bootstrap: str, registry: Path, n_records: int) -> Result:
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "anoean_stream", "serve",
-            "--set", f"broker.bootstrap_servers={bootstrap}",
-            "--set", f"registry.url={registry}",
-            "--set", "model.name=bench",
-            "--set", f"consumer.group_id=bench-{uuid.uuid4().hex[:8]}",
-            "--set", f"web.port={port}",
-            "--set", "logging.level=WARNING",
-        ]
-    )  # fmt: skip
-    try:
-        marks = [_wait_for(process, port, n_records * share) for share in (_WARM_SHARE, _END_SHARE)]
-    finally:
-        process.terminate()
-        process.wait(60)
-    (began, cpu_began, first, alerts_first), (ended, cpu_ended, last, alerts_last) = marks
+    settings = {"model.name": "bench", "consumer.group_id": f"bench-{uuid.uuid4().hex[:8]}"}
+    with WorkerProcess(bootstrap, registry, settings) as worker:
+        began, first, cpu_began = _mark(worker, n_records * _WARM_SHARE)
+        ended, last, cpu_ended = _mark(worker, n_records * _END_SHARE)
+        worker.stop()
     return Result(
         "anoean serve",
-        records=last - first,
+        records=int(last["anoean_records_total"] - first["anoean_records_total"]),
         seconds=ended - began,
         cpu_seconds=cpu_ended - cpu_began,
-        alerts=alerts_last - alerts_first,
+        alerts=int(last["anoean_alerts_total"] - first["anoean_alerts_total"]),
     )
 
 
-def _wait_for(
-    process: "subprocess.Popen[bytes]", port: int, n_records: float
-) -> tuple[float, float, int, int]:
-    """Return time, CPU seconds, records and alerts when the worker has done so many records."""
-    deadline = time.monotonic() + _DEADLINE_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            message = f"the worker ended with exit code {process.returncode}; see its lines above"
-            raise RuntimeError(message)
-        metrics = _metrics(port)
-        now = time.monotonic()
-        if metrics.get("anoean_records_total", 0) >= n_records:
-            records, alerts = metrics["anoean_records_total"], metrics["anoean_alerts_total"]
-            return now, _cpu_seconds(process.pid), int(records), int(alerts)
-        time.sleep(0.02)  # the resolution of the measurement, 20 ms of many seconds
-    message = f"the worker did not reach {n_records:,.0f} records within {_DEADLINE_S:.0f} s"
-    raise RuntimeError(message)
-
-
-def _metrics(port: int) -> dict[str, float]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
-    except OSError:  # not listening yet
-        return {}
-    pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, value in pairs}
+def _mark(worker: WorkerProcess, n_records: float) -> tuple[float, dict[str, float], float]:
+    """Return time, metrics and CPU seconds when the worker has done so many records."""
+    metrics = worker.wait_for_records(int(n_records), timeout_s=_DEADLINE_S)
+    return time.monotonic(), metrics, _cpu_seconds(worker.pid)
 
 
 def _cpu_seconds(pid: int) -> float:

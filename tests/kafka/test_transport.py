@@ -33,9 +33,12 @@ def test_every_record_arrives_once_and_in_order_and_is_committed(
         code = worker.terminate()
 
     by_partition: dict[int, list[int]] = defaultdict(list)
+    offsets: dict[int, list[int]] = defaultdict(list)
     for line in worker.said("chunk"):
         by_partition[line["partition"]].extend(line["numbers"])
+        offsets[line["partition"]].append(line["last"])
     assert code == 0, worker.explain()
+    assert all(lasts == sorted(lasts) for lasts in offsets.values())
     assert {p: list(range(p, n, PARTITIONS)) for p in range(PARTITIONS)} == by_partition
     assert committed(kafka_broker.bootstrap, group, topic) == _share(n)
 

@@ -45,6 +45,10 @@ _COMMIT_EVERY_CHUNKS: Final = 1000
 """Chunks between two commits at the most; the interval comes first unless chunks are tiny."""
 
 
+_FAUST_QUEUE_CHUNKS: Final = 4096
+"""Faust's own default; above any sensible consumer.chunks_in_flight."""
+
+
 class _Boot(BootStrategy):
     """Faust's start order, with our services where Faust has its web server: before the consumer."""
 
@@ -220,8 +224,9 @@ def make_app(settings: Settings) -> WorkerApp:
         topic_disable_leader=True,
         key_serializer="raw",
         value_serializer="raw",
-        # Messages are chunks: a few of them are thousands of records.
-        stream_buffer_maxsize=settings.consumer.chunks_in_flight,
+        # The bound is consumer.chunks_in_flight, kept by the transport: a full queue here would
+        # only block Faust's drain.
+        stream_buffer_maxsize=_FAUST_QUEUE_CHUNKS,
         stream_wait_empty=True,
         cython_optimizations=True,
         agent_supervisor="mode.CrashingSupervisor",

@@ -26,6 +26,7 @@ from faust.types import TP
 from anoean_stream.kafka.wire import Wire, WireListener
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.settings import Settings
+from tests.support.lifetime import die_with_parent
 from tests.support.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -144,6 +145,7 @@ class WorkerProcess:
             stdin=subprocess.DEVNULL,
             text=True,
             cwd=REPOSITORY,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - it makes one system call
         )
         self._readers = [
             threading.Thread(target=self._read_lines, daemon=True),

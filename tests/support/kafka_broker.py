@@ -9,7 +9,6 @@ prints the address on stdout when the broker is ready and stops it cleanly on Ct
 
 import argparse
 import atexit
-import ctypes
 import shutil
 import signal
 import socket
@@ -30,6 +29,7 @@ from tests.support.kafka_jars import (
     java,
     locked,
 )
+from tests.support.lifetime import die_with_parent
 
 READY_LINE: Final = "Kafka Server started"
 START_TIMEOUT_S: Final = 60.0
@@ -86,16 +86,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end the broker when this process is killed, so that none is ever left behind."""
-    assert _LIBC is not None
-    pr_set_pdeathsig = 1
-    _LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
-_LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class KafkaBroker:
@@ -214,7 +204,7 @@ class KafkaBroker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is ours to handle, not the JVM's
-                preexec_fn=_die_with_parent if _LIBC is not None else None,  # noqa: PLW1509
+                preexec_fn=die_with_parent,  # noqa: PLW1509
             )
         atexit.register(self.kill)
         deadline = time.monotonic() + timeout_s

@@ -91,14 +91,10 @@ def test_the_same_seed_gives_the_same_20_losses_and_another_seed_others(
 
 
 def test_training_separates_the_held_out_rows(prepared: Prepared, quick: TrainingSettings) -> None:
-    untrained = validation_aupr(
-        new_state(prepared.contract, settings=quick).encoder, prepared.validation
-    )
-
     state = run(prepared, quick)
 
     assert state.best_epoch is not None
-    assert state.best_epoch.validation_aupr > max(0.98, untrained)
+    assert state.best_epoch.validation_aupr > 0.98
     assert validation_aupr(state.best_encoder(), prepared.validation) == pytest.approx(
         state.best_epoch.validation_aupr
     )
@@ -243,7 +239,7 @@ def test_what_is_no_checkpoint_is_refused_and_never_executed(
     for path in (trap, garbage):
         with pytest.raises(DataError, match="is no checkpoint"):
             load_checkpoint(path, state, settings=quick, identity="data")
-    with pytest.raises(DataError, match="no checkpoint .* to resume from"):
+    with pytest.raises(DataError, match=r"no checkpoint .* to resume from"):
         load_checkpoint(tmp_path / "absent", state, settings=quick, identity="data")
     assert not (tmp_path / "sprung").exists()
 
@@ -273,7 +269,9 @@ def test_a_few_cells_become_unknown_or_missing(prepared: Prepared) -> None:
 
 
 def test_a_missing_number_gets_its_neutral_value_and_its_mark() -> None:
-    rows = [{"a": float(i), "b": None if i % 10 == 0 else float(i % 7)} for i in range(400)]
+    rows = [
+        {"a": float(i * 7 % 93), "b": None if i % 10 == 0 else float(i % 7)} for i in range(400)
+    ]
     columns = read_columns(
         [row | {"label": "dos" if i % 5 == 0 else "ok"} for i, row in enumerate(rows)],
         name="test",

@@ -8,6 +8,7 @@ prints one JSON object with records, seconds and CPU seconds when the time is ov
 import argparse
 import json
 import os
+import tempfile
 import time
 
 import faust
@@ -45,6 +46,7 @@ def main() -> None:
         wanted.group,
         broker=f"kafka://{wanted.bootstrap}",
         store="memory://",
+        datadir=tempfile.mkdtemp(prefix="peer-"),
         topic_disable_leader=True,
         topic_allow_declare=False,
         table_standby_replicas=0,

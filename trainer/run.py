@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -219,7 +219,8 @@ class _Run:
             is_anomaly_N=is_anomaly_N,
         )
         if not interrupted and request.checkpoint is not None:
-            request.checkpoint.unlink(missing_ok=True)
+            with suppress(OSError):  # never written, or not ours to remove
+                request.checkpoint.unlink()
         return TrainResult(request.folder, manifest, report, interrupted)
 
     def _decide_columns(self, table: LabelledTable) -> Inferred:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anoean_stream.detector.bundle import Bundle, read_bundle_folder
+from anoean_stream.detector.bundle import Bundle, Golden, read_bundle_folder
 from anoean_stream.errors import ConfigError, DataError, IntegrityError, TrainingError
 from anoean_stream.settings import TrainingSettings
 from tests.support.labelled import HEADER, Watch, WriteCsv, flow_rows, labelled_rows
@@ -104,7 +104,7 @@ def test_golden_records_are_real_rows_with_the_fields_of_the_contract(
     assert len(records) == 64
     assert all(set(record) == {"duration", "bytes", "service", "encrypted"} for record in records)
     assert sum(score > bundle.manifest.threshold for score in bundle.golden.scores) >= 12
-    swapped = replace(bundle.golden, scores=bundle.golden.scores[::-1])
+    swapped = Golden(bundle.golden.records, bundle.golden.scores[::-1])
     with pytest.raises(IntegrityError, match="golden"):
         replace(bundle, golden=swapped).verify(json_decode(bundle.detector.contract))
 

@@ -117,8 +117,8 @@ SERVICES: Final[dict[str, tuple[Profile, ...]]] = {
                 (30, 1.6), (60, 1.6), (0.05, 1.3), (1, 0.5), (1.3, 0.5),
                 ends={"SF": 0.7, "RSTO": 0.22, "REJ": 0.05, "S0": 0.02, "SH": 0.01}),
         # Leftovers at the border: mistyped addresses, old clients, research scanners.
-        Profile(0.0015, "outside", "servers", "tcp", "unknown", dict.fromkeys(COMMON_PORTS, 1.0),
-                (40, 1.5), (40, 1.5), (0.3, 1.5), (1, 0.5), (1.4, 0.5),
+        Profile(0.0004, "outside", "servers", "tcp", "unknown", dict.fromkeys(COMMON_PORTS, 1.0),
+                (40, 1.0), (40, 1.0), (0.3, 1.5), (1, 0.3), (1.4, 0.5),
                 ends={"S0": 0.72, "REJ": 0.18, "RSTO": 0.06, "SF": 0.03, "SH": 0.01}, retries=0.85),
     ),
 }  # fmt: skip

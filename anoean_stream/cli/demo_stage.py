@@ -28,7 +28,7 @@ from anoean_stream.settings import (
 )
 from anoean_stream.simulate import ATTACK_KINDS, Simulator
 
-UNSEEN: Final = "data_exfiltration"
+UNSEEN: Final = "syn_flood"
 """The kind of attack that training never sees."""
 
 _HISTORY_FLOWS: Final = 30_000

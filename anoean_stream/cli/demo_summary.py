@@ -13,6 +13,7 @@ from rich.table import Table
 from anoean_stream.cli.parcels import ATTACK_HEADER
 from anoean_stream.cli.reader import Reader, header_texts
 from anoean_stream.settings import Settings
+from anoean_stream.simulate import ATTACK_KINDS
 
 Place = tuple[int, int]
 """Partition and offset of a record of the input topic."""
@@ -52,6 +53,7 @@ class Summary:
     precision: float
     recall: float
     unseen_kind: str
+    attacks_in_training: tuple[str, ...]
     recall_unseen: float
     latency_p50_ms: float
     latency_p99_ms: float
@@ -145,6 +147,7 @@ def summarise(
         precision=_share(flagged & attacks, flagged),
         recall=_share(flagged & attacks, attacks),
         unseen_kind=unseen_kind,
+        attacks_in_training=tuple(kind for kind in ATTACK_KINDS if kind != unseen_kind),
         recall_unseen=_share(flagged & unseen, unseen),
         latency_p50_ms=round(float(p50), 1),
         latency_p99_ms=round(float(p99), 1),

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from tests.support.lifetime import die_with_parent
 from tests.support.waiting import wait_until
 
 START_TIMEOUT_S: Final = 40.0
@@ -64,6 +65,7 @@ class WorkerProcess:
             [sys.executable, "-m", "anoean_stream", "serve", *flags],
             stdout=self._log,
             stderr=self._log,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # two calls of the C library
             env={name: value for name, value in os.environ.items() if "ANOEAN" not in name},
         )
         wait_until(
@@ -164,7 +166,11 @@ class WorkerProcess:
             raise AssertionError(message) from error
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(
         self,
@@ -172,6 +178,10 @@ class WorkerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it now, if it still runs."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)

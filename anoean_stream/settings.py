@@ -137,8 +137,8 @@ class ConsumerSettings(Section):
     """seconds between heartbeats; at most a third of session_timeout_s"""
     max_poll_interval_s: float = Field(300.0, ge=1, le=86400)
     """seconds without a poll before the client leaves the group by itself"""
-    chunk_max_records: int = Field(2000, ge=1, le=100_000)
-    """most records handed to the detector at once"""
+    chunk_max_records: int = Field(8000, ge=1, le=100_000)
+    """most records taken from the prefetch at once; those of one partition are scored together"""
     chunk_linger_s: float = Field(0.002, ge=0, le=1)
     """seconds to gather more records after the first one of a chunk"""
     chunks_in_flight: int = Field(4, ge=1, le=1000)
@@ -319,7 +319,7 @@ class TrainingSettings(Section):
     """most passes over the training normals; a small table is passed over several times for one epoch"""
     patience: int = Field(8, ge=1, le=100_000)
     """epochs without a better validation AUPR before training stops"""
-    ema_decay: float = Field(0.99, ge=0, lt=1)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
     """decay of the averaged weights that are exported; 0 exports the last ones"""
     weight_decay: float = Field(0.0, ge=0, le=10)
     """decoupled weight decay of the encoder (AdamW); 0 is plain Adam"""

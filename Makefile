@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# The first Python that is new enough; PYTHON=/path/to/python names another one.
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+# The first Python that is new enough, the one that everything was tested on before others; PYTHON=/path/to/python names another one.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo "$$python"; break; }; done)
 
@@ -57,7 +57,7 @@ clean:  ## remove what make created (.venv, caches, builds); models stay
 
 $(STAMP): pyproject.toml constraints.txt deploy/bootstrap.py
 	@test -n "$(PYTHON)" || { echo "error: Anoean needs Python 3.11 or newer and found none" \
-		"(looked for python3.13, python3.12, python3.11, python3, python); install one," \
+		"(looked for python3.11, python3.12, python3.13, python3, python); install one," \
 		"or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
 	@"$(PYTHON)" deploy/bootstrap.py $(VENV)
 	@touch $@

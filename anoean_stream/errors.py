@@ -4,6 +4,7 @@
 
     AnoeanError                       exit code 1
     +-- ConfigError                   2   a setting, or a combination of settings, that cannot work
+    |   +-- InvalidSettingsError          all mistakes of the settings at once (in configfile)
     +-- DataError                     2   a file of records that cannot be read: names column and row
     +-- TrainingError                 1   training did not converge: a loss that is not finite
     +-- RecordError                   -   one record of a topic; becomes a dead letter, never ends a process
@@ -14,7 +15,8 @@
     +-- RegistryError                 3   the store of versions and aliases
     |   +-- ModelNotFoundError            no such model, version or alias
     +-- BrokerError                   4   Kafka refused, or is not there
-        +-- DeliveryError                 a record that no broker acknowledged in time (retriable)
+    |   +-- DeliveryError                 a record that no broker acknowledged in time (retriable)
+    +-- DemoError                     1   a part of the demo did not do its work (in cli.demo_stage)
 
 A message has four parts: what failed, the value seen, the value expected, what to do::
 

@@ -76,7 +76,7 @@ def poison(number: int) -> bytes | None:
         b"[%d]" % number,
         b"\xff\xfe%d" % number,
         b'{"bytes_out": {"number": %d}}' % number,
-        b'{"number": ' + b"[" * 3000 + b"%d" % number + b"]" * 3000 + b"}",
+        b'{"bytes_out": ' + b"[" * 3000 + b"%d" % number + b"]" * 3000 + b"}",
         b'{"bytes_out": 1},{"bytes_in": %d}' % number,
         b"not json %d" % number,
     ]

@@ -10,110 +10,30 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 
 from anoean_stream.detector import calibration
-from anoean_stream.detector.manifest import Manifest
 from anoean_stream.errors import ConfigError
-from anoean_stream.records.kdd import DATASETS
 from anoean_stream.settings import TrainingSettings
 from trainer.anoean import AnoeanState, Epoch, new_state, train_anoean
 from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.datasets.features_file import read_features_file
-from trainer.datasets.files import read_labelled
 from trainer.datasets.infer import Inferred, infer_fields
-from trainer.datasets.published import FLAGS, read_published
+from trainer.datasets.published import FLAGS
 from trainer.datasets.table import LabelledTable
 from trainer.evaluate import figures_of_merit, recall_by_kind
 from trainer.export import export_bundle, golden_records, make_detector
 from trainer.prepare import Prepared, prepare
 from trainer.report import write_report
+from trainer.request import TrainProgress, TrainRequest, TrainResult, read_table, source_name
 
 _ROWS_OF_A_THREAD: Final = 1000
 """Rows of a batch that keep a thread busy. With batches of 200 on two busy cores, two threads took
 five times as long as one: they wait for each other. At least 1."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainRequest:
-    """What to train on, and where the result goes.
-
-    Parameters
-    ----------
-    folder : Path
-        Receives the bundle, and the report in ``report/``; made when it is not there.
-    name : str
-        Model.
-    dataset : str, optional
-        A published data set; needs `data_dir`.
-    data_dir : Path, optional
-        Folder with its files.
-    data : Path, optional
-        Or a labelled file; needs `label_column` and `normal_value`.
-    label_column, normal_value : str, optional
-        Column of the label, and the label of normal rows.
-    attack_column : str, optional
-        Column with the kind of attack.
-    features : Path, optional
-        Features file.
-    checkpoint : Path, optional
-        Written after every epoch and removed when training is complete.
-    resume : bool
-        Continue from the checkpoint.
-    """
-
-    folder: Path
-    name: str
-    dataset: str | None = None
-    data_dir: Path | None = None
-    data: Path | None = None
-    label_column: str | None = None
-    normal_value: str | None = None
-    attack_column: str | None = None
-    features: Path | None = None
-    checkpoint: Path | None = None
-    resume: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """What training gave.
-
-    Parameters
-    ----------
-    bundle_folder : Path
-        The request's folder.
-    manifest : Manifest
-        Of the bundle.
-    report : dict
-        What report.json holds.
-    interrupted : bool
-        Whether Ctrl-C ended it: the bundle is the best model until then.
-    """
-
-    bundle_folder: Path
-    manifest: Manifest
-    report: dict[str, Any]
-    interrupted: bool
-
-
-class TrainProgress(Protocol):
-    """Someone who is told how training goes; called in the training thread, must be quick."""
-
-    def stage(self, text: str) -> None:
-        """Take note of what happens now."""
-
-    def note(self, text: str) -> None:
-        """Take note of something that a person should know."""
-
-    def step(self, done: int, total: int) -> None:
-        """Take note of the steps done in this epoch."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Take note of a finished epoch."""
+__all__ = ["TrainProgress", "TrainRequest", "TrainResult", "train"]
 
 
 def train(
@@ -160,8 +80,8 @@ class _Run:
 
     def run(self) -> TrainResult:
         request, settings = self.request, self.settings
-        self.progress.stage(f"reading {_source(request)}")
-        table = _read(request, settings=settings)
+        self.progress.stage(f"reading {source_name(request)}")
+        table = read_table(request, settings=settings)
         inferred = self._decide_columns(table)
         prepared = prepare(table, inferred, settings=settings)
         self._say_split(table, prepared)
@@ -323,7 +243,7 @@ class _Run:
         assert best is not None
         training, validation = prepared.training, prepared.validation
         return {
-            "data": _source(self.request),
+            "data": source_name(self.request),
             "data_sha256": table.fingerprint,
             "rows": table.n_rows,
             "training_normals": int((~training.is_anomaly_N).sum()),
@@ -362,43 +282,6 @@ class _Watcher:
                 self.cannot_write = True
                 self.run.note(f"no checkpoints: {checkpoint} cannot be written ({error.strerror})")
         self.run.progress.epoch(epoch)
-
-
-def _read(request: TrainRequest, *, settings: TrainingSettings) -> LabelledTable:
-    if (request.dataset is None) == (request.data is None):
-        message = (
-            "give either a published data set (--dataset NAME --data-dir DIR) or a labelled file "
-            f"(--data FILE), got {'neither' if request.data is None else 'both'}"
-        )
-        raise ConfigError(message)
-    if request.dataset is not None:
-        if request.dataset not in DATASETS:
-            message = f"unknown data set {request.dataset!r}; known are: {', '.join(DATASETS)}"
-            raise ConfigError(message)
-        if request.data_dir is None:
-            message = f"--dataset {request.dataset} needs --data-dir DIR, the folder with its files"
-            raise ConfigError(message)
-        return read_published(
-            request.dataset, data_dir=request.data_dir, max_rows=settings.max_rows
-        )
-    assert request.data is not None
-    if request.label_column is None or request.normal_value is None:
-        message = (
-            "--data needs --label-column NAME and --normal-value VALUE: which column is the label, "
-            "and what it says of normal rows"
-        )
-        raise ConfigError(message)
-    return read_labelled(
-        request.data,
-        label_column=request.label_column,
-        normal_value=request.normal_value,
-        attack_column=request.attack_column,
-        max_rows=settings.max_rows,
-    )
-
-
-def _source(request: TrainRequest) -> str:
-    return request.dataset or (request.data.name if request.data else "nothing")
 
 
 def _epoch_entry(epoch: Epoch) -> dict[str, float | int | bool]:

@@ -41,12 +41,25 @@ from anoean_stream.settings import Settings
 
 log = structlog.get_logger("anoean.app")
 
-_COMMIT_EVERY_CHUNKS: Final = 1000
-"""Chunks between two commits at the most; the interval comes first unless chunks are tiny."""
-
-
-_FAUST_QUEUE_CHUNKS: Final = 4096
-"""Faust's own default; above any sensible consumer.chunks_in_flight."""
+FAUST_SETTINGS: Final[Mapping[str, Any]] = {
+    "broker": "rdkafka://",  # addresses, group and timeouts are in the wire
+    # No tables, no leader election, no topics of Faust's own: the model is all the state.
+    "store": "memory://",
+    "table_standby_replicas": 0,
+    "topic_allow_declare": False,
+    "topic_disable_leader": True,
+    "key_serializer": "raw",
+    "value_serializer": "raw",
+    # The bound is consumer.chunks_in_flight, kept by the transport: a full queue here would only
+    # block Faust's drain.
+    "stream_buffer_maxsize": 4096,
+    "stream_wait_empty": True,
+    "cython_optimizations": True,
+    "agent_supervisor": "mode.CrashingSupervisor",
+    "web_enabled": False,
+    "worker_redirect_stdouts": False,
+}
+"""What our transport and our agent need of Faust; the same for every worker."""
 
 
 class _Boot(BootStrategy):
@@ -204,7 +217,7 @@ def make_app(settings: Settings) -> WorkerApp:
     Parameters
     ----------
     settings : Settings
-        All of them; Faust's own are derived here.
+        All of them.
 
     Raises
     ------
@@ -214,30 +227,7 @@ def make_app(settings: Settings) -> WorkerApp:
     health = Health(liveness_timeout_s=settings.worker.liveness_timeout_s)
     metrics = Metrics()
     scorer = Scorer(health=health, metrics=metrics)
-    app = WorkerApp(
-        settings.consumer.group_id,
-        broker="rdkafka://",  # the addresses are in the wire,
-        # No tables, no leader election, no topics of Faust's own: the model is all the state.
-        store="memory://",
-        table_standby_replicas=0,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        key_serializer="raw",
-        value_serializer="raw",
-        # The bound is consumer.chunks_in_flight, kept by the transport: a full queue here would
-        # only block Faust's drain.
-        stream_buffer_maxsize=_FAUST_QUEUE_CHUNKS,
-        stream_wait_empty=True,
-        cython_optimizations=True,
-        agent_supervisor="mode.CrashingSupervisor",
-        broker_commit_interval=settings.consumer.commit_interval_s,
-        broker_commit_every=_COMMIT_EVERY_CHUNKS,
-        broker_session_timeout=settings.consumer.session_timeout_s,
-        broker_heartbeat_interval=settings.consumer.heartbeat_interval_s,
-        consumer_auto_offset_reset=settings.consumer.auto_offset_reset,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-    )
+    app = WorkerApp(settings.consumer.group_id, **FAUST_SETTINGS)
     app.settings, app.health, app.metrics, app.scorer = settings, health, metrics, scorer
     app.model_loaded = asyncio.Event()
     app.wire = Wire(settings=settings, gate=app.model_loaded, listener=_Listener(health, metrics))

@@ -14,11 +14,11 @@ import tempfile
 import time
 import uuid
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from confluent_kafka import Producer
 from rich.console import Console
 from rich.table import Table
 
@@ -26,6 +26,7 @@ from anoean_stream.registry.registry import Registry
 from benchmarks.flows import make_flows, write_model
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import create_topic
+from tests.support.topics import publish
 from tests.support.worker import WorkerProcess
 
 _PARTITIONS: Final = 4
@@ -96,21 +97,9 @@ def _publish_model(folder: Path, registry_folder: Path) -> None:
 def _fill(bootstrap: str, topic: str, n_records: int) -> int:
     err.print(f"writing {n_records:,} flows ...")
     values = [msgspec.json.encode(flow) for flow in make_flows(_DISTINCT_FLOWS, seed=3)]
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "batch.size": 1_000_000})
-    n_bytes = 0
-    for index in range(n_records):
-        value = values[index % len(values)]
-        n_bytes += len(value)
-        while True:
-            try:
-                producer.produce(topic, value, partition=index % _PARTITIONS)
-                break
-            except BufferError:
-                producer.poll(0.1)
-    if left := producer.flush(60):
-        message = f"{left} flows were not delivered"
-        raise RuntimeError(message)
-    return n_bytes
+    repeated = list(islice(cycle(values), n_records))
+    publish(bootstrap, topic, repeated, partitions=_PARTITIONS)
+    return sum(map(len, repeated))
 
 
 def _run_worker(bootstrap: str, registry: Path, n_records: int) -> Result:

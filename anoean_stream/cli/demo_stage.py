@@ -17,6 +17,7 @@ import msgspec
 import yaml
 
 from anoean_stream.errors import AnoeanError
+from anoean_stream.observe.metrics import read_exposition
 from anoean_stream.settings import (
     BrokerSettings,
     ConsumerSettings,
@@ -203,8 +204,7 @@ class Worker:
     def metrics(self) -> dict[str, float]:
         """Return /metrics by sample name, labels included."""
         _, text = self._get("/metrics")
-        pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, value in pairs}
+        return read_exposition(text)
 
     def wait_for_records(self, n_records: int) -> dict[str, float]:
         """Return the metrics when so many records are acknowledged, or when no more come."""

@@ -46,7 +46,6 @@ class Sender:
             raise BrokerError(message) from error
         self.n_sent = 0
         self.n_acknowledged = 0
-        self.n_failed = 0
 
     def send(
         self,
@@ -108,7 +107,6 @@ class Sender:
         if error is None:
             self.n_acknowledged += 1
             return
-        self.n_failed += 1
         if self._failure is None:
             self._failure, self._failed_topic = error, message.topic()
 

@@ -137,3 +137,15 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return prometheus.generate_latest(self.registry)
+
+
+def read_exposition(text: str) -> dict[str, float]:
+    """Return what `Metrics.exposition` wrote, by sample name with its labels.
+
+    Examples
+    --------
+    >>> read_exposition('a_total{reason="empty"} 2.0')
+    {'a_total{reason="empty"}': 2.0}
+    """
+    pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}

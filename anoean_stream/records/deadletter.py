@@ -1,7 +1,7 @@
 """The record that could not be scored: its original bytes, why, and where it came from."""
 
 import hashlib
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.outgoing import OutRecord
@@ -18,16 +18,7 @@ Reason = Literal[
 ]
 """Every reason there is; docs/records.md tells what to do about each."""
 
-REASONS: Final[tuple[Reason, ...]] = (
-    "tombstone",
-    "empty",
-    "too_large",
-    "not_utf8",
-    "not_json",
-    "too_deep",
-    "not_an_object",
-    "wrong_type",
-)
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 
 _DETAIL_MAX_CHARS: Final = 500
 """Shorter loses the field's name, longer copies payload into headers."""

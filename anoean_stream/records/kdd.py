@@ -1,12 +1,12 @@
-"""Columns, labels and files of NSL-KDD and KDD Cup 1999, which are published without a header.
+"""Columns and files of NSL-KDD and KDD Cup 1999, which are published without a header.
 
 Sources: kddcup.names and the task description of KDD Cup 1999 (Stolfo et al., UCI KDD Archive,
-1999; CC BY 4.0) for columns and attack families; Tavallaee et al., "A Detailed Analysis of the
-KDD CUP 99 Data Set", CISDA 2009, for NSL-KDD and the attacks that only its test set has.
+1999; CC BY 4.0) for the columns; Tavallaee et al., "A Detailed Analysis of the KDD CUP 99 Data
+Set", CISDA 2009, for NSL-KDD.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 KDD_COLUMNS: Final = (
     "duration", "protocol_type", "service", "flag", "src_bytes", "dst_bytes", "land",
@@ -26,29 +26,6 @@ NSL_KDD_COLUMNS: Final = (*KDD_COLUMNS, "label", "difficulty")
 
 NORMAL_LABEL: Final = "normal"
 """Label of normal records; KDD99 writes a dot behind every label, see `clean_label`."""
-
-Family = Literal["dos", "probe", "r2l", "u2r"]
-
-_FAMILY_MEMBERS: Final[dict[Family, tuple[str, ...]]] = {
-    "dos": (
-        "apache2", "back", "land", "mailbomb", "neptune", "pod", "processtable", "smurf",
-        "teardrop", "udpstorm",
-    ),
-    "probe": ("ipsweep", "mscan", "nmap", "portsweep", "saint", "satan"),
-    "r2l": (
-        "ftp_write", "guess_passwd", "httptunnel", "imap", "multihop", "named", "phf", "sendmail",
-        "snmpgetattack", "snmpguess", "spy", "warezclient", "warezmaster", "worm", "xlock",
-        "xsnoop",
-    ),
-    "u2r": (
-        "buffer_overflow", "loadmodule", "perl", "ps", "rootkit", "sqlattack", "xterm",
-    ),
-}  # fmt: skip
-
-ATTACK_FAMILY: Final[dict[str, Family]] = {
-    attack: family for family, attacks in _FAMILY_MEMBERS.items() for attack in attacks
-}
-"""Family of each attack label."""
 
 
 @dataclass(frozen=True, slots=True)

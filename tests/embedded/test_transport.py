@@ -11,9 +11,10 @@ from anoean_stream.kafka.embedded import PARTITIONS, EmbeddedBroker
 from anoean_stream.kafka.topics import list_topics, missing_topics
 from anoean_stream.settings import Settings
 from tests.support.chunk_worker import WorkerProcess
-from tests.support.kafka_topics import committed, publish_numbers, read_values
+from tests.support.kafka_topics import committed, publish_numbers
 from tests.support.plans import worker_plan
 from tests.support.producing import running_producer
+from tests.support.topics import read_all
 from tests.support.waiting import wait_until
 
 NewName = Callable[..., str]
@@ -73,7 +74,7 @@ def test_the_producer_writes_a_batch_with_keys_and_headers(
             return await producer.send_batch([(topic, b"k", value, ()) for value in values])
 
     assert asyncio.run(act()) == ()
-    assert read_values(embedded_broker.bootstrap, topic, n=500) == values
+    assert [record.value for record in read_all(embedded_broker.bootstrap, topic)] == values
 
 
 def test_topics_appear_with_four_partitions_and_are_listed(

@@ -10,8 +10,8 @@ from anoean_stream.errors import DeliveryError
 from anoean_stream.kafka.producer import BatchItem
 from anoean_stream.settings import Settings
 from tests.support.kafka_broker import KafkaBroker
-from tests.support.kafka_topics import read_values
 from tests.support.producing import running_producer
+from tests.support.topics import read_all
 
 NewName = Callable[..., str]
 
@@ -39,7 +39,9 @@ def test_a_batch_is_on_the_broker_when_send_batch_returns(
     failures = asyncio.run(act())
 
     assert failures == ()
-    assert read_values(kafka_broker.bootstrap, topic, n=5000) == values  # one key, so in order
+    assert [
+        record.value for record in read_all(kafka_broker.bootstrap, topic)
+    ] == values  # one key, so in order
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_record_that_is_too_large_fails_alone(
             return tuple((one.index, one.is_too_large, one.is_retriable) for one in failures)
 
     assert asyncio.run(act()) == ((1, True, False),)
-    assert read_values(kafka_broker.bootstrap, topic, n=2) == [b"a", b"b"]
+    assert [record.value for record in read_all(kafka_broker.bootstrap, topic)] == [b"a", b"b"]
 
 
 def test_a_full_queue_waits_for_deliveries_and_loses_nothing(
@@ -78,7 +80,7 @@ def test_a_full_queue_waits_for_deliveries_and_loses_nothing(
             return await producer.send_batch(_batch(topic, values))
 
     assert asyncio.run(act()) == ()
-    assert read_values(kafka_broker.bootstrap, topic, n=1000) == values
+    assert [record.value for record in read_all(kafka_broker.bootstrap, topic)] == values
 
 
 def test_send_resolves_its_future_with_the_place_of_the_record(

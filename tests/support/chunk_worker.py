@@ -23,6 +23,7 @@ import faust
 from confluent_kafka import KafkaError
 from faust.types import TP
 
+from anoean_stream.app import FAUST_SETTINGS
 from anoean_stream.kafka.wire import Wire, WireListener
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.settings import Settings
@@ -66,21 +67,7 @@ class _App(faust.App):
 
 def make_app(settings: Settings, *, listener: WireListener, is_open: bool = True) -> _App:
     """Return a Faust app set up as our transport wants it."""
-    app = _App(
-        settings.consumer.group_id,
-        broker="rdkafka://",
-        store="memory://",
-        table_standby_replicas=0,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        key_serializer="raw",
-        value_serializer="raw",
-        stream_buffer_maxsize=4096,
-        cython_optimizations=True,
-        agent_supervisor="mode.CrashingSupervisor",
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-    )
+    app = _App(settings.consumer.group_id, **FAUST_SETTINGS)
     gate = asyncio.Event()
     if is_open:
         gate.set()

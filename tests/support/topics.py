@@ -15,6 +15,9 @@ from confluent_kafka import (
 
 _READ_TIMEOUT_S = 30.0
 
+_ANY_PARTITION = -1
+"""librdkafka's word for: let the partitioner choose."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -27,10 +30,30 @@ class Record:
     headers: dict[str, str]
 
 
-def publish(bootstrap: str, topic: str, values: Iterable[bytes | None]) -> int:
-    """Write values, wait until all are acknowledged, return how many."""
+def publish(
+    bootstrap: str,
+    topic: str,
+    values: Iterable[bytes | None],
+    *,
+    partitions: int | None = None,
+    compression: str = "none",
+) -> int:
+    """Write values, wait until all are acknowledged, return how many.
+
+    With `partitions` they go round robin, in order within each; else librdkafka chooses.
+    """
     failures: list[object] = []
-    producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 20_000_000})
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            # Without it a retry (a new topic has no leader yet) would change the order.
+            "enable.idempotence": True,
+            "linger.ms": 20,
+            "batch.size": 1_000_000,
+            "message.max.bytes": 20_000_000,
+            "compression.type": compression,
+        }
+    )
     n_values = 0
 
     def report(error: KafkaError | None, _: Message) -> None:
@@ -40,7 +63,8 @@ def publish(bootstrap: str, topic: str, values: Iterable[bytes | None]) -> int:
     for value in values:
         while True:
             try:
-                producer.produce(topic, value, on_delivery=report)
+                partition = _ANY_PARTITION if partitions is None else n_values % partitions
+                producer.produce(topic, value, partition=partition, on_delivery=report)
                 break
             except BufferError:
                 producer.poll(0.1)

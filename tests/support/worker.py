@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from anoean_stream.observe.metrics import read_exposition
 from tests.support.lifetime import die_with_parent
 from tests.support.waiting import wait_until
 
@@ -111,10 +112,7 @@ class WorkerProcess:
     def metrics(self) -> dict[str, float]:
         """Return /metrics by sample name, labels included; empty while nothing listens."""
         status, text = self.probe("/metrics")
-        if status != 200:
-            return {}
-        pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, value in pairs}
+        return read_exposition(text) if status == 200 else {}
 
     def wait_for_records(self, n_records: int, *, timeout_s: float = 60.0) -> dict[str, float]:
         """Return the metrics when so many records are acknowledged."""

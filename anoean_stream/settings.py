@@ -266,7 +266,7 @@ class WorkerSettings(Section):
 
     id: str | None = None
     """name of this worker in alerts and metrics; null takes host:process"""
-    shutdown_timeout_s: float = Field(30.0, ge=1, le=3600)
+    shutdown_deadline_s: float = Field(30.0, ge=1, le=3600)
     """seconds for an orderly stop before the process ends by force"""
     liveness_timeout_s: float = Field(30.0, ge=1, le=3600)
     """/live fails when the event loop or the poll thread stood still for so many seconds"""

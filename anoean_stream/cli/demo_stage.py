@@ -41,7 +41,7 @@ _EPOCHS: Final = 14
 _START_S: Final = 40.0
 """Seconds for a child to come up: 3 on an idle machine."""
 _STOP_S: Final = 40.0
-"""Seconds for a child to end in order: above worker.shutdown_timeout_s."""
+"""Seconds for a child to end in order: above worker.shutdown_deadline_s."""
 _LOOK_AGAIN_S: Final = 0.1
 _LOG_TAIL: Final = 15
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("anoean.serve")
 
 _GRACE_S: Final = 5.0
-"""Seconds beyond worker.shutdown_timeout_s: the transport keeps that deadline itself, this one is
+"""Seconds beyond worker.shutdown_deadline_s: the transport keeps that deadline itself, this one is
 for what hangs outside of it. Below one second it would cut off a stop that succeeds."""
 
 _GC_YOUNG_OBJECTS: Final = 100_000
@@ -126,11 +126,11 @@ async def _stop(app: "WorkerApp", settings: "Settings") -> None:
     app.wire.stop_clock.start()
     stopping = asyncio.create_task(app.stop())
     # Not wait_for: Faust swallows the cancellation that it would send.
-    done, _ = await asyncio.wait({stopping}, timeout=settings.worker.shutdown_timeout_s + _GRACE_S)
+    done, _ = await asyncio.wait({stopping}, timeout=settings.worker.shutdown_deadline_s + _GRACE_S)
     if not done:
         log.error(
             "worker_killed",
-            note="no orderly stop within worker.shutdown_timeout_s; uncommitted chunks are read again",
+            note="no orderly stop within worker.shutdown_deadline_s; uncommitted chunks are read again",
         )
         _end_now()
     app.scorer.close()
@@ -144,7 +144,7 @@ def _ask_stop(stop_asked: asyncio.Event, number: int, settings: "Settings") -> N
     log.info(
         "worker_stopping",
         signal=signal.Signals(number).name,
-        deadline_s=settings.worker.shutdown_timeout_s,
+        deadline_s=settings.worker.shutdown_deadline_s,
     )
     stop_asked.set()
 

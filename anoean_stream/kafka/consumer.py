@@ -48,7 +48,7 @@ STALE: Final = -1
 DRAIN_SHARE: Final = 0.6
 COMMIT_SHARE: Final = 0.75
 LEAVE_SHARE: Final = 0.85
-"""Until which part of worker.shutdown_timeout_s agents may finish, the last commit may take, and the
+"""Until which part of worker.shutdown_deadline_s agents may finish, the last commit may take, and the
 group may be left; the rest is the producer's and the process's."""
 
 DRAIN_OF_POLL_INTERVAL: Final = 0.5

@@ -38,7 +38,7 @@ POLL_S: Final = 0.1
 """Seconds one poll for delivery reports waits; only how soon the thread sees the halt flag."""
 
 FLUSH_SHARE: Final = 0.95
-"""Until which part of worker.shutdown_timeout_s deliveries may be waited for."""
+"""Until which part of worker.shutdown_deadline_s deliveries may be waited for."""
 
 _HOPELESS: Final = frozenset(
     {

@@ -109,7 +109,7 @@ class Wire:
     stop_clock: StopClock = field(init=False)
 
     def __post_init__(self) -> None:
-        clock = StopClock(self.settings.worker.shutdown_timeout_s)
+        clock = StopClock(self.settings.worker.shutdown_deadline_s)
         object.__setattr__(self, "stop_clock", clock)
 
 

@@ -45,7 +45,7 @@ def test_chunks_that_are_not_acknowledged_are_read_again_by_the_next_worker(
     topic, group, n = new_topic(), new_group(), 1000
     publish_numbers(embedded_broker.bootstrap, topic, range(n))
     plan = worker_plan(
-        embedded_broker.bootstrap, topic, group, chunk_max_records=50, shutdown_timeout_s=2.0,
+        embedded_broker.bootstrap, topic, group, chunk_max_records=50, shutdown_deadline_s=2.0,
         protocol="range",
     )  # fmt: skip
 

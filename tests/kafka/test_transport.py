@@ -50,7 +50,7 @@ def test_only_acknowledged_chunks_are_committed(
     publish_numbers(kafka_broker.bootstrap, topic, range(4000))
     plan = worker_plan(
         kafka_broker.bootstrap, topic, group, chunk_max_records=100, hold_after=5,
-        shutdown_timeout_s=3.0,
+        shutdown_deadline_s=3.0,
     )  # fmt: skip
 
     with WorkerProcess(plan) as worker:
@@ -141,7 +141,7 @@ def test_unacknowledged_chunks_stop_the_fetching_and_not_the_worker(
     publish_numbers(kafka_broker.bootstrap, topic, range(20_000))
     plan = worker_plan(
         kafka_broker.bootstrap, topic, group, chunk_max_records=100, chunks_in_flight=3,
-        hold_after=0, shutdown_timeout_s=3.0,
+        hold_after=0, shutdown_deadline_s=3.0,
     )  # fmt: skip
 
     with WorkerProcess(plan) as worker:
@@ -225,7 +225,7 @@ def test_a_worker_stops_within_its_deadline_while_the_broker_is_frozen(
     create_topic(broker.bootstrap, topic)
     publish_numbers(broker.bootstrap, topic, range(2000))
     plan = worker_plan(
-        broker.bootstrap, topic, group, chunk_max_records=50, delay_s=0.05, shutdown_timeout_s=4.0
+        broker.bootstrap, topic, group, chunk_max_records=50, delay_s=0.05, shutdown_deadline_s=4.0
     )
 
     with WorkerProcess(plan) as worker:

@@ -101,7 +101,7 @@ def test_send_fails_with_a_retriable_error_when_no_broker_answers() -> None:
         {
             "broker": {"bootstrap_servers": "127.0.0.1:1"},
             "producer": {"delivery_timeout_s": 1.0},
-            "worker": {"shutdown_timeout_s": 1.0},
+            "worker": {"shutdown_deadline_s": 1.0},
         }
     )
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -52,7 +52,6 @@ rootLogger.appenderRef.out.ref=STDOUT
 
 PROPERTIES: Final[Mapping[str, str]] = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     # Topics are made by `anoean topics create` or by a fixture; a misspelt name must not appear.
@@ -103,6 +102,12 @@ class KafkaBroker:
         Broker properties beyond, or instead of, `PROPERTIES`.
     heap_mb : int
         Java heap, MiB; 512 carries the tests and benchmarks.
+    node_id : int
+        Its number in the cluster.
+    controller_ports : mapping of int to int, optional
+        Ports of all controllers by node id, this one included; None is a cluster of one node.
+    format_options : sequence of str
+        Further words for ``StorageTool format``, such as ``--add-scram`` and its value.
     """
 
     def __init__(
@@ -112,13 +117,18 @@ class KafkaBroker:
         port: int = 0,
         properties: Mapping[str, str] | None = None,
         heap_mb: int = 512,
+        node_id: int = 1,
+        controller_ports: Mapping[int, int] | None = None,
+        format_options: Sequence[str] = (),
     ) -> None:
         self._own_folder = data_dir is None
         self.folder = data_dir or Path(tempfile.mkdtemp(prefix="anoean-kafka-"))
         self.port = port or free_port()
-        self._controller_port = free_port()
+        self.node_id = node_id
+        self._controller_ports = dict(controller_ports or {node_id: free_port()})
         self._properties = dict(properties or {})
         self._heap_mb = heap_mb
+        self._format_options = tuple(format_options)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -158,12 +168,14 @@ class KafkaBroker:
         return self
 
     def _configure(self) -> None:
-        controller = f"127.0.0.1:{self._controller_port}"
+        controllers = {node: f"127.0.0.1:{port}" for node, port in self._controller_ports.items()}
+        controller = controllers[self.node_id]
         values = {
             **PROPERTIES,
+            "node.id": str(self.node_id),
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-            "controller.quorum.voters": f"1@{controller}",
+            "controller.quorum.voters": ",".join(f"{n}@{at}" for n, at in controllers.items()),
             "log.dirs": str(self.folder / "logs"),
             **self._properties,
         }
@@ -182,6 +194,7 @@ class KafkaBroker:
         command = [
             *self._java(classes, options), "kafka.tools.StorageTool", "format",
             "--cluster-id", CLUSTER_ID, "--config", str(self.folder / "server.properties"),
+            *self._format_options,
         ]  # fmt: skip
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S

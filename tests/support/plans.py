@@ -14,7 +14,7 @@ def worker_plan(
     chunk_max_records: int = 500,
     chunks_in_flight: int = 4,
     session_timeout_s: float = 6.0,
-    shutdown_timeout_s: float = 10.0,
+    shutdown_deadline_s: float = 10.0,
     options: dict[str, str] | None = None,
     **rest: Any,
 ) -> dict[str, Any]:
@@ -35,6 +35,6 @@ def worker_plan(
     settings = {
         "broker": {"bootstrap_servers": bootstrap, "request_timeout_s": 10.0},
         "consumer": consumer,
-        "worker": {"shutdown_timeout_s": shutdown_timeout_s},
+        "worker": {"shutdown_deadline_s": shutdown_deadline_s},
     }
     return {"settings": settings, "topic": topic, **rest}

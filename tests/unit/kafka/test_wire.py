@@ -29,7 +29,7 @@ def test_an_app_without_a_wire_is_refused_with_the_way_out() -> None:
 
 
 def test_a_wire_has_the_stop_clock_of_its_settings() -> None:
-    wire = Wire(Settings.model_validate({"worker": {"shutdown_timeout_s": 7}}), asyncio.Event())
+    wire = Wire(Settings.model_validate({"worker": {"shutdown_deadline_s": 7}}), asyncio.Event())
 
     assert wire.stop_clock.left_s(1.0) == 7.0
     assert isinstance(wire.listener, WireListener)

@@ -29,6 +29,7 @@ from mode.types import ServiceT
 from anoean_stream.agents import Outbox, Scorer, add_detector
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
+from anoean_stream.kafka.positions import Jump
 from anoean_stream.kafka.producer import Producer
 from anoean_stream.kafka.wire import Wire, WireListener
 from anoean_stream.observe.health import Health
@@ -126,6 +127,10 @@ class _Listener(WireListener):
     def on_commit(self, offsets: Mapping[TP, int]) -> None:
         self._metrics.commits.inc()
         log.debug("committed", offsets={_name(tp): offset for tp, offset in offsets.items()})
+
+    def on_jump(self, jump: Jump) -> None:
+        if jump.n_lost:
+            self._metrics.lost.labels(jump.tp.topic, str(jump.tp.partition)).inc(jump.n_lost)
 
     def on_lag(self, tp: TP, high_watermark: int, next_offset: int) -> None:
         if high_watermark >= 0:

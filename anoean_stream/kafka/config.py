@@ -20,6 +20,7 @@ CONSUMER_PROMISES: Final = frozenset(
         "group.id",
         "on_commit",
         "enable.partition.eof",
+        "auto.offset.reset",
     }
 )
 """Consumer options that may not be overridden: commits hold acknowledged records only."""
@@ -55,7 +56,8 @@ def consumer_config(settings: Settings) -> ClientConfig:
         # Offsets are committed by the ledger, after delivery, and by nobody else.
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "auto.offset.reset": own.auto_offset_reset,
+        # By itself librdkafka would jump and say nothing; see positions.py.
+        "auto.offset.reset": "error",
         "isolation.level": own.isolation_level,
         "max.poll.interval.ms": _ms(own.max_poll_interval_s),
         "fetch.wait.max.ms": _ms(own.fetch_wait_max_s),

@@ -20,7 +20,7 @@ from confluent_kafka import Consumer as LibrdkafkaConsumer
 from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import TPorTopicSet
-from mode import ServiceT
+from mode import Service, ServiceT
 from mode.utils.futures import notify
 
 from anoean_stream.errors import BrokerError
@@ -35,6 +35,7 @@ from anoean_stream.kafka.faults import (
 )
 from anoean_stream.kafka.ledger import OffsetLedger
 from anoean_stream.kafka.poller import ConsumerHandle, OnCommit, Poller, PollerLimits
+from anoean_stream.kafka.positions import Jump
 from anoean_stream.kafka.stateless import StatelessConsumer
 from anoean_stream.kafka.wire import wire_of
 
@@ -118,9 +119,11 @@ class Consumer(StatelessConsumer):
         self._ledger: OffsetLedger[TP] = OffsetLedger()
         self._epochs: dict[TP, int] = {}
         self._handed_over: dict[TP, dict[int, ChunkMessage]] = {}
-        self._inbox: deque[tuple[Fetched, _Place]] = deque()
+        self._inbox: deque[tuple[Fetched, _Place] | tuple[Jump, int]] = deque()  # or jump, epoch
         self._inbox_filled = asyncio.Event()
         self._ack_seen = asyncio.Event()
+        self._n_uncommitted = 0  # chunks acknowledged since the last commit was asked for
+        self._commit_is_due = asyncio.Event()
         self._high_watermarks: dict[TP, int] = {}
         self._poller: Poller | None = None
         self._names: list[str] = []
@@ -169,6 +172,7 @@ class Consumer(StatelessConsumer):
             chunk_linger_s=own.chunk_linger_s,
             batches_in_flight=own.chunks_in_flight,
             drain_timeout_s=own.max_poll_interval_s * DRAIN_OF_POLL_INTERVAL,
+            from_end=own.auto_offset_reset == "latest",
         )
         bridge = _Bridge(self, asyncio.get_running_loop())
         incremental = is_incremental(self._wire.settings)
@@ -201,10 +205,19 @@ class Consumer(StatelessConsumer):
                     self._inbox_filled.clear()
                     await self._inbox_filled.wait()
                 elif self.flow_active:
-                    await self._hand_over(*self._inbox.popleft())
+                    await self._take(*self._inbox.popleft())
         except asyncio.CancelledError:
             if not self.transport.app.should_stop:
                 raise
+
+    async def _take(self, item: Fetched | Jump, ticket: _Place | int) -> None:
+        """Hand a chunk over; or note a jump, in its place between the chunks."""
+        if isinstance(item, Jump):
+            if self._epochs.get(item.tp) == ticket:
+                self._ledger.skipped(item.tp, next_offset=item.offset)
+            return
+        assert isinstance(ticket, _Place)
+        await self._hand_over(item, ticket)
 
     async def _hand_over(self, fetched: Fetched, place: _Place) -> None:
         tp = fetched.tp
@@ -229,10 +242,25 @@ class Consumer(StatelessConsumer):
             if self._epochs.get(fetched.tp) == fetched.epoch:
                 self._ledger.acknowledge(fetched.tp, fetched.first)
                 self._handed_over[fetched.tp].pop(fetched.first, None)
+                self._note_uncommitted()
             message.leave()
         self._ack_seen.set()
         notify(self._waiting_for_ack)
         return True
+
+    def _note_uncommitted(self) -> None:
+        # Commits by time alone would let a fast worker repeat a second's worth after a crash: with
+        # as many chunks done as may be in flight, the next commit is due at once.
+        self._n_uncommitted += 1
+        if self._n_uncommitted >= self._wire.settings.consumer.chunks_in_flight:
+            self._commit_is_due.set()
+
+    @Service.task
+    async def _commit_when_due(self) -> None:
+        while not self.should_stop:
+            await self._commit_is_due.wait()
+            self._commit_is_due.clear()
+            await self.commit()
 
     # ------------------------------------------------------------------ partitions come and go
 
@@ -284,9 +312,17 @@ class Consumer(StatelessConsumer):
         )
         self._wire.listener.on_lost(tps)
 
+    def on_jumped(self, jump: Jump, epoch: int) -> None:
+        """Tell that reading goes on elsewhere, and what was lost; the ledger hears it in order."""
+        self._inbox.append((jump, epoch))
+        self._inbox_filled.set()
+        is_news = jump.why in {"retention", "truncated"}
+        logger.log(logging.ERROR if is_news else logging.INFO, "%s", jump)
+        self._wire.listener.on_jump(jump)
+
     def _empty_inbox(self, tps: frozenset[TP]) -> None:
-        for fetched, place in self._inbox:
-            if fetched.tp in tps:
+        for item, place in self._inbox:
+            if item.tp in tps and isinstance(place, _Place):
                 place.give_back()
         self._inbox = deque(item for item in self._inbox if item[0].tp not in tps)
 
@@ -361,6 +397,7 @@ class Consumer(StatelessConsumer):
     ) -> bool:
         """Commit what the ledger allows; called through Faust's `commit`, one at a time."""
         state = self.app.sensors.on_commit_initiated(self)
+        self._n_uncommitted = 0
         wanted = None
         if topics is not None:
             wanted = [tp for tp in self._epochs if tp in topics or tp.topic in topics]
@@ -489,6 +526,9 @@ class _Bridge:
 
     def reported(self, error: KafkaError, topic: str | None) -> None:
         self._post(self._consumer.on_broker_error, error, topic)
+
+    def jumped(self, jump: Jump, epoch: int) -> None:
+        self._post(self._consumer.on_jumped, jump, epoch)
 
     def heard(self, error: KafkaError) -> None:
         """Take what librdkafka's error callback says; it knows no topic."""

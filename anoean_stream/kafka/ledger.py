@@ -85,6 +85,27 @@ class OffsetLedger(Generic[K]):
         own.by_first[first] = delivery
         own.n_open += 1
 
+    def skipped(self, key: K, *, next_offset: int) -> None:
+        """Note that reading goes on at another offset; it may be committed when all before is done.
+
+        Parameters
+        ----------
+        key : K
+            Its partition.
+        next_offset : int
+            Where reading goes on. Behind what was delivered (a topic that was recreated), all that
+            is known of the partition is forgotten first.
+        """
+        own = self._partitions.setdefault(key, _Partition())
+        floor = own.pending[-1].next_offset if own.pending else own.ready
+        if next_offset < floor:
+            self.forget([key])
+            own = self._partitions.setdefault(key, _Partition())
+        if own.pending:
+            own.pending.append(_Delivery(next_offset, next_offset, acknowledged=True))
+        else:
+            own.ready = next_offset
+
     def acknowledge(self, key: K, first: int) -> bool:
         """Note that all that came out of a chunk is delivered.
 

@@ -17,10 +17,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_STORED, KafkaError, KafkaException, Message, TopicPartition
 from faust.types import TP
 
 from anoean_stream.kafka.chunking import Fetched, chunks_of, tp_of
+from anoean_stream.kafka.positions import RETRY_S, Jump, look_up
 
 T = TypeVar("T")
 OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
@@ -56,8 +57,11 @@ class ConsumerHandle(Protocol):
     def resume(self, partitions: list[TopicPartition]) -> None: ...
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> Any: ...
     def get_watermark_offsets(
-        self, partition: TopicPartition, *, cached: bool
+        self, partition: TopicPartition, timeout: float = ..., *, cached: bool = ...
     ) -> tuple[int, int] | None: ...
+    def committed(
+        self, partitions: list[TopicPartition], timeout: float
+    ) -> list[TopicPartition]: ...
     def close(self) -> None: ...
 
 
@@ -84,6 +88,10 @@ class PollerOwner(Protocol):
         """Hear of an error that came in place of a record."""
         ...
 
+    def jumped(self, jump: Jump, epoch: int) -> None:
+        """Hear that a partition is read on elsewhere than where it was left."""
+        ...
+
     def polled(self, monotonic_s: float) -> None:
         """Hear that the thread turns."""
         ...
@@ -108,12 +116,15 @@ class PollerLimits:
     drain_timeout_s : float
         Seconds a revocation waits for `PollerOwner.revoked`; well below max.poll.interval.ms, or
         the group throws the worker out.
+    from_end : bool
+        A group that has committed nothing begins at the end of the topic.
     """
 
     chunk_max_records: int
     chunk_linger_s: float
     batches_in_flight: int
     drain_timeout_s: float
+    from_end: bool = False
 
 
 class Poller:
@@ -155,6 +166,9 @@ class Poller:
         self._in_callback = False
         self._stalled_since: float | None = None
         self._commits: dict[frozenset[tuple[TP, int]], list[Future[dict[TP, int]]]] = {}
+        self._positions: dict[TP, int] = {}  # next offset to read, where it is known
+        self._adrift: dict[TP, int | None] = {}  # partitions whose wanted offset does not exist
+        self._look_up_at = 0.0
 
     # ------------------------------------------------------------------ for any thread
 
@@ -316,6 +330,8 @@ class Poller:
             if now - self._stalled_since < STALL_S:
                 self._serve_jobs(CALLBACK_WAIT_S)
                 return
+        if self._adrift and now >= self._look_up_at:
+            self._place_adrift()
         self._apply_pauses(room=room)
         self._fetch()
 
@@ -353,6 +369,7 @@ class Poller:
             messages = self._still_ours(messages, revision)
         if messages:
             chunks = chunks_of(messages, self._epochs, self._high_watermark)
+            self._positions.update((fetched.tp, fetched.next_offset) for fetched in chunks)
             self._n_handed_over += 1
             self._owner.received(chunks)
 
@@ -362,9 +379,50 @@ class Poller:
             error = message.error()
             if error is None:
                 good.append(message)
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - its public name
+                self._adrift[tp_of(message)] = message.offset()
             else:
                 self._owner.reported(error, message.topic())
         return good
+
+    # ------------------------------------------------------------------ offsets that do not exist
+
+    def _place_adrift(self) -> None:
+        """Find where partitions go on whose next offset the brokers do not have, and go there."""
+        assert self._handle is not None
+        for tp, wanted in list(self._adrift.items()):
+            if tp not in self._epochs:
+                del self._adrift[tp]
+                continue
+            try:
+                found = look_up(self._handle, tp, wanted, from_end=self._limits.from_end)
+                self._reassign(self._handle, found)
+            except KafkaException as error:
+                self._look_up_at = time.monotonic() + RETRY_S
+                self._owner.reported(error.args[0], tp.topic)
+                return
+            del self._adrift[tp]
+            self._owner.jumped(found, self._epochs[tp])
+
+    def _reassign(self, handle: ConsumerHandle, found: Jump) -> None:
+        """Read one partition from another offset: seek() does not work on one that stands."""
+        tp = found.tp
+        self._positions[tp] = found.offset
+        if self._incremental:
+            handle.incremental_unassign([TopicPartition(*tp)])
+            handle.incremental_assign([TopicPartition(*tp, found.offset)])
+            self._hold(handle, [tp])
+        else:
+            # All or nothing here; the others go on where they are, by what was handed over.
+            at = self._positions
+            everything = [TopicPartition(*own, at.get(own, OFFSET_STORED)) for own in self._epochs]
+            handle.assign(everything)
+            self._hold(handle, list(self._epochs))
+
+    def _hold(self, handle: ConsumerHandle, tps: list[TP]) -> None:
+        """Pause partitions that were assigned just now; the next step resumes what is wanted."""
+        handle.pause([TopicPartition(*tp) for tp in tps])
+        self._running -= frozenset(tps)
 
     def _still_ours(self, messages: list[Message], revision: int) -> list[Message]:
         """Drop records of partitions that changed hands inside the very call that returned them.
@@ -445,9 +503,11 @@ class Poller:
             handle.incremental_unassign(partitions)
             for tp in gone:
                 self._epochs.pop(tp, None)
+                self._positions.pop(tp, None)
         else:
             handle.unassign()
             self._epochs = {}
+            self._positions = {}
         self._running &= frozenset(self._epochs)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from confluent_kafka import KafkaError
 from faust.types import TP
 
+from anoean_stream.kafka.positions import Jump
 from anoean_stream.settings import Settings
 
 
@@ -54,6 +55,9 @@ class WireListener:
 
     def on_commit_failed(self, offsets: Mapping[TP, int], reason: str) -> None:
         """Hear of a commit that failed; it is tried again at the next interval."""
+
+    def on_jump(self, jump: Jump) -> None:
+        """Hear that a partition is read on elsewhere than where it was left: `Jump.n_lost`."""
 
     def on_lag(self, tp: TP, high_watermark: int, next_offset: int) -> None:
         """Hear how far a delivered chunk is from the partition's end; a negative mark is unknown."""

@@ -50,6 +50,14 @@ class Metrics:
             registry=registry,
         )
 
+        self.lost = prometheus.Counter(
+            "anoean_lost_records",
+            "Offsets that the topic's retention deleted before they were read: raise retention.ms, "
+            "or add workers.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+
         # Where the time goes.
         self.chunk_records = prometheus.Histogram(
             "anoean_chunk_records", "Records in a chunk.", buckets=_RECORDS, registry=registry

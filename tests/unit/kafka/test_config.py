@@ -41,6 +41,7 @@ def test_commits_are_ours_alone() -> None:
 
     assert config["enable.auto.commit"] is False
     assert config["enable.auto.offset.store"] is False
+    assert config["auto.offset.reset"] == "error"
 
 
 def test_the_measured_pitfalls_are_avoided() -> None:
@@ -63,6 +64,7 @@ def test_the_producer_is_idempotent() -> None:
     ("section", "option"),
     [
         ("consumer", "enable.auto.commit"),
+        ("consumer", "auto.offset.reset"),
         ("consumer", "group.id"),
         ("producer", "acks"),
         ("producer", "transactional.id"),

@@ -144,3 +144,38 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
 
 TestLedgerAgainstModel = LedgerAgainstModel.TestCase
+
+
+def test_a_jump_is_committed_only_after_the_chunks_before_it() -> None:
+    ledger = OffsetLedger[str]()
+    ledger.delivered("p", first=0, next_offset=10)
+
+    ledger.skipped("p", next_offset=50)
+
+    assert ledger.committable() == {}
+    ledger.acknowledge("p", 0)
+    assert ledger.committable() == {"p": 50}
+    ledger.delivered("p", first=50, next_offset=60)
+    ledger.acknowledge("p", 50)
+    assert ledger.committable() == {"p": 60}
+
+
+def test_a_jump_of_a_partition_without_chunks_is_committed_at_once() -> None:
+    ledger = OffsetLedger[str]()
+
+    ledger.skipped("p", next_offset=50)
+
+    assert ledger.committable() == {"p": 50}
+
+
+def test_a_jump_backwards_forgets_what_was_known_of_the_partition() -> None:
+    ledger = OffsetLedger[str]()
+    ledger.delivered("p", first=500, next_offset=510)
+
+    ledger.skipped("p", next_offset=0)
+
+    assert ledger.committable() == {"p": 0}
+    assert not ledger.acknowledge("p", 500)
+    ledger.delivered("p", first=0, next_offset=5)
+    assert ledger.acknowledge("p", 0)
+    assert ledger.committable() == {"p": 5}

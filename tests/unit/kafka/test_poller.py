@@ -12,6 +12,7 @@ from faust.types import TP
 from anoean_stream.kafka import poller as poller_module
 from anoean_stream.kafka.chunking import Fetched
 from anoean_stream.kafka.poller import OnCommit, Poller, PollerLimits
+from anoean_stream.kafka.positions import Jump
 from tests.support.waiting import wait_until
 
 A, B = TP("flows", 0), TP("flows", 1)
@@ -37,6 +38,7 @@ class FakeHandle:
         self.consumed: queue.SimpleQueue[Callable[[], list[Message]]] = queue.SimpleQueue()
         self.calls: list[tuple[Any, ...]] = []
         self.n_polls = 0
+        self.look_ups_to_fail = 0
         self.on_commit: OnCommit | None = None
         self.on_assign: Any = None
         self.on_revoke: Any = None
@@ -59,7 +61,7 @@ class FakeHandle:
         return self.consumed.get_nowait()() if not self.consumed.empty() else []
 
     def assign(self, partitions: list[TopicPartition]) -> None:
-        self._note("assign", partitions)
+        self._note("assign", partitions, {p.partition: p.offset for p in partitions})
 
     def unassign(self) -> None:
         self.calls.append(("unassign",))
@@ -83,8 +85,16 @@ class FakeHandle:
             report = self.on_commit
             self.polls.put(lambda: report(None, offsets))  # served by a later poll
 
-    def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
-        return (0, 100)
+    def get_watermark_offsets(
+        self, partition: TopicPartition, timeout: float = -1, *, cached: bool = False
+    ) -> tuple[int, int]:
+        if not cached and self.look_ups_to_fail:
+            self.look_ups_to_fail -= 1
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return (50, 100)
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        return partitions
 
     def close(self) -> None:
         self.calls.append(("close",))
@@ -101,6 +111,7 @@ class Owner:
         self.epochs: dict[TP, int] = {}
         self.lost_tps: list[frozenset[TP]] = []
         self.errors: list[tuple[int, str | None]] = []
+        self.jumps: list[Jump] = []
         self.failures: list[BaseException] = []
         self.on_drain: Callable[[frozenset[TP], Callable[[], None]], None] = lambda _, done: done()
 
@@ -118,6 +129,10 @@ class Owner:
 
     def reported(self, error: KafkaError, topic: str | None) -> None:
         self.errors.append((error.code(), topic))
+
+    def jumped(self, jump: Jump, epoch: int) -> None:
+        assert epoch == self.epochs[jump.tp]
+        self.jumps.append(jump)
 
     def polled(self, monotonic_s: float) -> None: ...
 
@@ -415,3 +430,53 @@ def test_a_handle_that_cannot_be_made_is_a_failure_the_owner_hears_of() -> None:
 
     assert poller.join(WITHIN_S)
     assert [type(error) for error in owner.failures] == [KafkaException]
+
+
+def deleted(tp: TP, offset: int = -1001) -> Message:
+    """What librdkafka gives in place of a record when the offset does not exist."""
+    error = KafkaError(KafkaError._AUTO_OFFSET_RESET)
+    return Message(topic=tp.topic, partition=tp.partition, offset=offset, error=error)
+
+
+def test_a_partition_whose_offset_was_deleted_goes_on_at_the_beginning_and_tells_the_loss(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+
+    rig.feed(deleted(A, 20))
+
+    wait_until(lambda: rig.owner.jumps, within_s=WITHIN_S, what="the jump")
+    assert rig.owner.jumps == [Jump(A, "retention", 20, 50)]
+    assert rig.handle.said("incremental_unassign") == [("incremental_unassign", [0])]
+    assert rig.handle.said("incremental_assign")[-1] == ("incremental_assign", [0])
+    wait_until(
+        lambda: rig.handle.calls[-1] == ("resume", [0]), within_s=WITHIN_S, what="it is read on"
+    )
+    assert not rig.owner.errors
+
+
+def test_with_eager_groups_the_other_partitions_go_on_where_they_were(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(incremental=False)
+    rig.feed(message(B, 7))
+    rig.batches(1)
+
+    rig.feed(deleted(A))
+
+    wait_until(lambda: rig.owner.jumps, within_s=WITHIN_S, what="the jump")
+    assert rig.owner.jumps == [Jump(A, "new_group", None, 50)]
+    assert rig.handle.said("assign")[-1] == ("assign", [0, 1], {0: 50, 1: 8})
+
+
+def test_a_question_that_no_broker_answers_is_asked_again(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller_module, "RETRY_S", 0.05)
+    rig = make_rig()
+    rig.handle.look_ups_to_fail = 2
+
+    rig.feed(deleted(A, 20))
+
+    wait_until(lambda: rig.owner.jumps, within_s=WITHIN_S, what="the jump")
+    assert [code for code, _ in rig.owner.errors] == [KafkaError._TIMED_OUT] * 2

@@ -130,6 +130,7 @@ class KafkaBroker:
         self._heap_mb = heap_mb
         self._format_options = tuple(format_options)
         self._process: subprocess.Popen[bytes] | None = None
+        self._start_of_log = 0
 
     @property
     def bootstrap(self) -> str:
@@ -156,6 +157,16 @@ class KafkaBroker:
         RuntimeError
             The broker did not become ready; the message has the end of its log.
         """
+        self.begin_start()
+        self.finish_start(timeout_s=timeout_s)
+        return self
+
+    def set_property(self, name: str, value: str) -> None:
+        """Set a broker property; it counts from the next start on."""
+        self._properties[name] = value
+
+    def begin_start(self) -> None:
+        """Start the process; `finish_start` waits until it is ready."""
         classes = class_path()
         archive = class_archive(classes)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -164,8 +175,7 @@ class KafkaBroker:
         self._configure()
         if not (self.folder / "logs" / "meta.properties").is_file():
             self._format(classes, archive)
-        self._launch(classes, [f"-XX:SharedArchiveFile={archive}"], timeout_s=timeout_s)
-        return self
+        self._launch(classes, [f"-XX:SharedArchiveFile={archive}"])
 
     def _configure(self) -> None:
         controllers = {node: f"127.0.0.1:{port}" for node, port in self._controller_ports.items()}
@@ -205,11 +215,11 @@ class KafkaBroker:
             )
             raise RuntimeError(msg)
 
-    def _launch(self, classes: str, options: list[str], *, timeout_s: float) -> None:
+    def _launch(self, classes: str, options: list[str]) -> None:
         command = [
             *self._java(classes, options), "kafka.Kafka", str(self.folder / "server.properties"),
         ]  # fmt: skip
-        start_of_log = self.log_file.stat().st_size if self.log_file.exists() else 0
+        self._start_of_log = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -220,10 +230,20 @@ class KafkaBroker:
                 preexec_fn=die_with_parent,  # noqa: PLW1509
             )
         atexit.register(self.kill)
+
+    def finish_start(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until the process that `begin_start` began is ready.
+
+        Raises
+        ------
+        RuntimeError
+            The broker did not become ready; the message has the end of its log.
+        """
+        assert self._process is not None
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self._process.poll() is None:
             with self.log_file.open("rb") as log:
-                log.seek(start_of_log)
+                log.seek(self._start_of_log)
                 if READY_LINE.encode() in log.read():
                     return
             time.sleep(0.05)
@@ -268,6 +288,25 @@ class KafkaBroker:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def admin_tool(self, main_class: str, *words: str) -> str:
+        """Run one of Kafka's own tools against this broker; return what it printed.
+
+        Raises
+        ------
+        RuntimeError
+            It failed; the message has its output.
+        """
+        command = [
+            *self._java(class_path(), []), main_class, "--bootstrap-server", self.bootstrap, *words,
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_S
+        )
+        if done.returncode != 0:
+            msg = f"{main_class} {' '.join(words)} failed: {(done.stdout + done.stderr)[-2000:]}"
+            raise RuntimeError(msg)
+        return done.stdout
+
     def wait(self, timeout_s: float) -> int | None:
         """Wait for the process to end by itself; None when it still lives."""
         assert self._process is not None
@@ -306,7 +345,8 @@ def _write_archive(classes: str, archive: Path) -> None:
             broker._configure()
             broker._format(classes, archive)
             option = f"-XX:ArchiveClassesAtExit={partial}"
-            broker._launch(classes, [option], timeout_s=START_TIMEOUT_S)
+            broker._launch(classes, [option])
+            broker.finish_start()
             broker.stop(timeout_s=60.0)
             if partial.is_file():
                 partial.rename(archive)

@@ -1,0 +1,148 @@
+"""Brokers that die, freeze, all vanish, or cannot be reached; alerts that the cluster does not take."""
+
+import threading
+from typing import Any, Final
+
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from tests.chaos.scenarios import scenario
+from tests.chaos.stage import Stage
+from tests.support.kafka_broker import KafkaBroker
+from tests.support.kafka_cluster import KafkaCluster
+
+RATE: Final = 1500.0
+
+PAUSE: Final = threading.Event()
+"""Never set: `PAUSE.wait(s)` is the length of an outage."""
+
+
+def _cluster(stage: Stage) -> KafkaCluster:
+    assert isinstance(stage.brokers, KafkaCluster)
+    return stage.brokers
+
+
+def _begin(stage: Stage, **settings: Any) -> int:
+    """Start a worker and traffic; return how many records there will be, some of them committed."""
+    stage.set_up()
+    stage.start_worker(**settings)
+    n_records = int(RATE * stage.scaled(20, 6))
+    stage.new_traffic().start(n_records, rate=RATE)
+    stage.wait_for_commits(int(n_records * stage.rng.uniform(0.1, 0.3)))
+    return n_records
+
+
+def _end(stage: Stage) -> None:
+    _cluster(stage).repair()
+    stage.settle()
+    assert stage.workers[-1].stop() == 0, stage.explain()
+
+
+@scenario("broker-leader-sigkill", needs="cluster")
+def leader_sigkill(stage: Stage) -> None:
+    """SIGKILL the leader of an input partition and of its alerts, for ten seconds."""
+    _begin(stage)
+    cluster = _cluster(stage)
+    leader = cluster.leader(stage.flows, stage.rng.randrange(4))
+    cluster.nodes[leader].kill()
+    # Its coordinator may be gone too: what the worker has in flight may then be read again.
+    stage.n_crashes += 1
+    PAUSE.wait(stage.scaled(10, 4))
+    _end(stage)
+
+
+@scenario("broker-all-down", needs="cluster")
+def all_down(stage: Stage) -> None:
+    """SIGKILL all brokers; they are back after a minute, and the worker never ended."""
+    _begin(stage)
+    cluster = _cluster(stage)
+    for node in cluster.nodes.values():
+        node.kill()
+    stage.n_crashes += 1
+    PAUSE.wait(stage.scaled(60, 8))
+    _end(stage)
+
+
+@scenario("broker-paused", needs="cluster")
+def broker_paused(stage: Stage) -> None:
+    """Freeze a leader (SIGSTOP) for twelve seconds: connections stay open, nothing answers."""
+    _begin(stage)
+    cluster = _cluster(stage)
+    node = cluster.nodes[cluster.leader(stage.flows, stage.rng.randrange(4))]
+    node.pause()
+    stage.n_crashes += 1
+    PAUSE.wait(stage.scaled(12, 6))
+    node.resume()
+    _end(stage)
+
+
+@scenario("network-cut-to-one-broker", needs="cluster")
+def network_cut(stage: Stage) -> None:
+    """Cut the network between the worker and one broker for twelve seconds; brokers see each other."""
+    _begin(stage)
+    cluster = _cluster(stage)
+    proxy = cluster.proxies[cluster.leader(stage.flows, stage.rng.randrange(4))]
+    proxy.cut()
+    stage.n_crashes += 1
+    PAUSE.wait(stage.scaled(12, 6))
+    proxy.heal()
+    _end(stage)
+
+
+@scenario("network-cut-to-all-brokers", needs="cluster")
+def network_cut_all(stage: Stage) -> None:
+    """Cut the worker off from all brokers for longer than its session; then the cable is back."""
+    _begin(stage)
+    cluster = _cluster(stage)
+    for proxy in cluster.proxies.values():
+        proxy.cut()
+    stage.n_crashes += 1
+    PAUSE.wait(stage.scaled(20, 8))
+    for proxy in cluster.proxies.values():
+        proxy.heal()
+    _end(stage)
+
+
+@scenario("alerts-unavailable", needs="cluster")
+def alerts_unavailable(stage: Stage) -> None:
+    """The alerts topic has too few in-sync replicas and takes nothing; consumption waits for it."""
+    n_records = _begin(stage)
+    _require_in_sync(stage, 3)
+    cluster = _cluster(stage)
+    down = stage.rng.choice(sorted(cluster.nodes))
+    cluster.nodes[down].kill()
+    stage.n_crashes += 1
+    PAUSE.wait(stage.scaled(15, 6))
+    before = stage.committed()
+    PAUSE.wait(1.0)
+    assert stage.committed() == before < n_records, "commits went on without alerts"
+    _require_in_sync(stage, 2)
+    _end(stage)
+
+
+def _require_in_sync(stage: Stage, n_replicas: int) -> None:
+    entry = ConfigEntry(
+        "min.insync.replicas", str(n_replicas), incremental_operation=AlterConfigOpType.SET
+    )
+    resource = ConfigResource(
+        ResourceType.TOPIC, stage.alerts, incremental_configs=[entry]
+    )
+    stage.admin.incremental_alter_configs([resource])[resource].result(20)
+
+
+@scenario("alerts-over-quota")
+def alerts_over_quota(stage: Stage) -> None:
+    """The broker throttles the worker's alerts (client quota); consumption keeps pace with it."""
+    broker = stage.brokers
+    assert isinstance(broker, KafkaBroker)
+    stage.set_up()
+    client = f"{stage.group}-throttled"
+    broker.admin_tool(
+        "kafka.admin.ConfigCommand",
+        "--alter", "--entity-type", "clients", "--entity-name", client,
+        "--add-config", f"producer_byte_rate={int(stage.scaled(500_000, 300_000))}",
+    )  # fmt: skip
+    traffic = stage.new_traffic()
+    traffic.publish(int(stage.scaled(6000, 1500)))
+    worker = stage.start_worker(broker__client_id=client)
+    stage.settle()
+    assert worker.stop() == 0

@@ -1,0 +1,351 @@
+"""One run of a scenario: brokers, topics, a model, workers, traffic, and the evidence afterwards."""
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from anoean_stream.registry.registry import Registry
+from tests.chaos.checker import Evidence, Output, Tally, reconcile
+from tests.chaos.observer import (
+    CommitWatch,
+    committed_offsets,
+    ends_of,
+    numbers_in,
+    read_alerts,
+    read_letters,
+)
+from tests.chaos.traffic import Record, Traffic, flow
+from tests.support.kafka_broker import KafkaBroker
+from tests.support.kafka_cluster import KafkaCluster
+from tests.support.models import make_bundle
+from tests.support.waiting import wait_until
+from tests.support.worker import WorkerProcess
+
+PARTITIONS: Final = 4
+SETTLE_S: Final = 120.0
+"""Seconds for the workers to catch up after the last fault: a session time-out, a restart, and more
+on a busy machine."""
+
+WORKER_SETTINGS: Final[Mapping[str, object]] = {
+    "scoring.false_positive_rate": 1.0,  # every record alerts, so every record leaves a trace
+    "consumer.chunk_max_records": 100,
+    "consumer.chunks_in_flight": 4,
+    "consumer.commit_interval_s": 0.3,
+    "consumer.session_timeout_s": 3,
+    "consumer.heartbeat_interval_s": 0.5,
+    "broker.request_timeout_s": 5,
+    "worker.shutdown_deadline_s": 10,
+}
+"""Short time-outs, small chunks: many of them are in flight when a fault strikes."""
+
+IN_FLIGHT: Final = 2 * 4 * 100
+"""Most records a crash may repeat: chunks_in_flight x chunk_max_records in work, and as many done
+whose commit was just due (docs/delivery.md)."""
+
+
+class Brokers(Protocol):
+    """What a stage needs to know of a broker or a cluster."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Addresses for whoever observes."""
+        ...
+
+
+class Worker(Protocol):
+    """What a scenario does with a worker, ours or a naive one."""
+
+    process: Any
+
+    def start(self) -> Any:
+        """Start the process."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """Return its counters; empty when it has none."""
+        ...
+
+    def stop(self, number: int = ...) -> int:
+        """Send a signal and wait for the end."""
+        ...
+
+    def close(self) -> None:
+        """End it now."""
+        ...
+
+    def tail(self) -> str:
+        """Return its last lines."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One row of the table, one object of build/chaos.json."""
+
+    scenario: str
+    seed: int
+    records: int
+    scored: int
+    dead: int
+    missing: int
+    unaccounted: int
+    repeated: int
+    repeats_allowed: int
+    out_of_order: int
+    stall_s: float
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def is_good(self) -> bool:
+        """Nothing missing, all accounted for, repeats within the bound, in order."""
+        return (
+            not (self.missing or self.unaccounted or self.out_of_order)
+            and self.repeated <= self.repeats_allowed
+        )
+
+    def as_document(self) -> dict[str, Any]:
+        """Return it as JSON's types."""
+        return {**asdict(self), "notes": list(self.notes), "good": self.is_good}
+
+
+_NUMBERS: Final = count(1)
+
+
+class Stage:
+    """Topics, a group and a registry of their own on shared brokers.
+
+    Parameters
+    ----------
+    brokers : KafkaBroker or KafkaCluster
+        Where it plays.
+    seed : int
+        Of every random choice: ``stage.rng``.
+    quick : bool
+        Fewer records and shorter outages: what `make test` has time for.
+    make_worker : callable, optional
+        Makes another kind of worker; given bootstrap, registry and settings.
+    """
+
+    def __init__(
+        self,
+        brokers: KafkaBroker | KafkaCluster,
+        *,
+        seed: int,
+        quick: bool,
+        make_worker: Callable[[str, Path, Mapping[str, object]], Worker] | None = None,
+    ) -> None:
+        self.brokers = brokers
+        self.quick = quick
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.n_crashes = 0
+        self.admin = AdminClient({"bootstrap.servers": brokers.bootstrap, "log_level": 2})
+        self.is_clustered = isinstance(brokers, KafkaCluster)
+        self._make_worker = make_worker or WorkerProcess
+        self._name = f"chaos-{os.getpid()}-{next(_NUMBERS)}"
+        self.group = self._name
+        self.flows, self.alerts, self.dead_letters = (
+            f"{self._name}-{kind}" for kind in ("flows", "alerts", "dlq")
+        )
+        self.workers: list[Worker] = []
+        self.traffic: Traffic | None = None
+        self._began = time.monotonic()
+        self._folder = tempfile.TemporaryDirectory(prefix="anoean-chaos-")
+        self.registry = Path(self._folder.name) / "models"
+        make_bundle(Path(self._folder.name) / "bundle", name="anoean")
+        registry = Registry(str(self.registry))
+        version = registry.publish(Path(self._folder.name) / "bundle", "anoean")
+        registry.set_alias("anoean", "champion", version)
+        self.n_told_lost = 0
+        self.some_expired = False
+
+    # ------------------------------------------------------------------ topics
+
+    def set_up(
+        self,
+        *,
+        flows: Mapping[str, str] | None = None,
+        alerts: Mapping[str, str] | None = None,
+        dead_letters: Mapping[str, str] | None = None,
+        partitions: int = PARTITIONS,
+        without: tuple[str, ...] = (),
+    ) -> None:
+        """Create the topics, each with further Kafka settings; `without` leaves some out."""
+        stamped = {"message.timestamp.type": "LogAppendTime"}
+        for name, config in (
+            (self.flows, dict(flows or {})),
+            (self.alerts, {**stamped, **(alerts or {})}),
+            (self.dead_letters, {**stamped, **(dead_letters or {})}),
+        ):
+            if name not in without:
+                self.create_topic(name, partitions=partitions, config=config)
+
+    def create_topic(
+        self, name: str, *, partitions: int = PARTITIONS, config: Mapping[str, str] | None = None
+    ) -> None:
+        """Create one topic, on all nodes where there are several, and wait until it has leaders."""
+        copies = len(self.brokers.nodes) if isinstance(self.brokers, KafkaCluster) else 1
+        request = NewTopic(name, partitions, copies, config=dict(config or {}))
+        self.admin.create_topics([request])[name].result(30)
+        self.wait_for_leaders(name)
+
+    def wait_for_leaders(self, name: str) -> None:
+        """Wait until every partition of a topic has a leader."""
+
+        def led() -> bool:
+            found = self.admin.list_topics(name, timeout=10).topics[name]
+            return bool(found.partitions) and all(p.leader >= 0 for p in found.partitions.values())
+
+        wait_until(led, what=f"leaders of {name}", within_s=30)
+
+    # ------------------------------------------------------------------ actors
+
+    def new_worker(self, **settings: object) -> Worker:
+        """Return a worker that is not started; ``section__key=value`` are settings."""
+        brokers = self.brokers
+        address = (
+            brokers.worker_bootstrap if isinstance(brokers, KafkaCluster) else brokers.bootstrap
+        )
+        worker = self._make_worker(
+            address,
+            self.registry,
+            {
+                **WORKER_SETTINGS,
+                "topics.input": self.flows,
+                "topics.alerts": self.alerts,
+                "topics.dead_letters": self.dead_letters,
+                "consumer.group_id": self.group,
+                **{name.replace("__", "."): value for name, value in settings.items()},
+            },
+        )
+        self.workers.append(worker)
+        return worker
+
+    def start_worker(self, **settings: object) -> Worker:
+        """Return a worker whose process runs."""
+        worker = self.new_worker(**settings)
+        worker.start()
+        return worker
+
+    def new_traffic(
+        self,
+        *,
+        record: Record = flow,
+        partitions: int = PARTITIONS,
+        options: Mapping[str, str | int] | None = None,
+    ) -> Traffic:
+        """Return the traffic of this stage, not started."""
+        self.traffic = Traffic(
+            self.brokers.bootstrap,
+            self.flows,
+            partitions=partitions,
+            record=record,
+            options=options,
+        )
+        return self.traffic
+
+    def scaled(self, full: float, quick: float) -> float:
+        """Return one of two values, for the length of the run."""
+        return quick if self.quick else full
+
+    # ------------------------------------------------------------------ looking
+
+    def committed(self) -> int:
+        """Return how many offsets the group has committed, over all partitions; 0 in an outage."""
+        try:
+            return sum(committed_offsets(self.admin, self.group, self.flows).values())
+        except (KafkaException, TimeoutError, KeyError):
+            return 0
+
+    def wait_for_commits(self, n_offsets: int, *, within_s: float = SETTLE_S) -> None:
+        """Wait until so many offsets are committed."""
+        wait_until(
+            lambda: self.committed() >= n_offsets,
+            what=f"{n_offsets} committed offsets",
+            within_s=within_s,
+            hint=self.explain,
+        )
+
+    def settle(self, *, within_s: float = SETTLE_S) -> None:
+        """Wait until all traffic is written and every offset up to the end is committed."""
+        assert self.traffic is not None
+        self.traffic.finish()
+        ends = ends_of(self.brokers.bootstrap, self.flows)
+
+        def caught_up() -> bool:
+            try:
+                now = committed_offsets(self.admin, self.group, self.flows)
+            except (KafkaException, TimeoutError):
+                return False
+            return all(now.get(partition, 0) >= end for partition, end in ends.items())
+
+        wait_until(caught_up, what="every offset committed", within_s=within_s, hint=self.explain)
+
+    def explain(self) -> str:
+        """Return the last lines of all workers."""
+        return "\n----\n".join(worker.tail() for worker in self.workers)
+
+    def watch_commits(self) -> CommitWatch:
+        """Return the watch over the group's commits."""
+        return CommitWatch(self.admin, self.group, self.flows)
+
+    # ------------------------------------------------------------------ the end
+
+    def outcome(self, scenario: str, watch: CommitWatch) -> Outcome:
+        """Read everything back and count."""
+        tally = reconcile(self.evidence(watch))
+        return self._row(scenario, tally)
+
+    def evidence(self, watch: CommitWatch) -> Evidence:
+        """Read everything back."""
+        assert self.traffic is not None
+        bootstrap = self.brokers.bootstrap
+        outputs: list[Output] = [
+            *read_alerts(bootstrap, self.alerts),
+            *read_letters(bootstrap, self.dead_letters),
+        ]
+        return Evidence(
+            published=self.traffic.committed(),
+            outputs=outputs,
+            kept=numbers_in(bootstrap, self.flows) if self.some_expired else None,
+            n_told_lost=self.n_told_lost,
+            committed=committed_offsets(self.admin, self.group, self.flows),
+            ends=ends_of(bootstrap, self.flows),
+            commits_back=watch.went_back,
+        )
+
+    def _row(self, scenario: str, tally: Tally) -> Outcome:
+        return Outcome(
+            scenario=scenario,
+            seed=self.seed,
+            records=tally.records,
+            scored=tally.scored,
+            dead=tally.dead,
+            missing=tally.missing,
+            unaccounted=tally.unaccounted,
+            repeated=tally.repeated,
+            repeats_allowed=self.n_crashes * IN_FLIGHT,
+            out_of_order=tally.out_of_order,
+            stall_s=round(tally.stall_s, 2),
+            seconds=round(time.monotonic() - self._began, 1),
+            notes=tally.notes,
+        )
+
+    def close(self) -> None:
+        """End everything that this stage started; the topics stay with the brokers."""
+        if self.traffic is not None:
+            self.traffic.close()
+        for worker in self.workers:
+            worker.close()
+        self._folder.cleanup()

@@ -1,9 +1,15 @@
 """Brokers that die, freeze, all vanish, or cannot be reached; alerts that the cluster does not take."""
 
 import threading
+import time
 from typing import Any, Final
 
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from tests.chaos.scenarios import scenario
 from tests.chaos.stage import Stage
@@ -11,6 +17,8 @@ from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_cluster import KafkaCluster
 
 RATE: Final = 1500.0
+QUOTA: Final = 200_000
+"""Bytes a second that the throttled client may write."""
 
 PAUSE: Final = threading.Event()
 """Never set: `PAUSE.wait(s)` is the length of an outage."""
@@ -123,9 +131,7 @@ def _require_in_sync(stage: Stage, n_replicas: int) -> None:
     entry = ConfigEntry(
         "min.insync.replicas", str(n_replicas), incremental_operation=AlterConfigOpType.SET
     )
-    resource = ConfigResource(
-        ResourceType.TOPIC, stage.alerts, incremental_configs=[entry]
-    )
+    resource = ConfigResource(ResourceType.TOPIC, stage.alerts, incremental_configs=[entry])
     stage.admin.incremental_alter_configs([resource])[resource].result(20)
 
 
@@ -139,10 +145,15 @@ def alerts_over_quota(stage: Stage) -> None:
     broker.admin_tool(
         "kafka.admin.ConfigCommand",
         "--alter", "--entity-type", "clients", "--entity-name", client,
-        "--add-config", f"producer_byte_rate={int(stage.scaled(500_000, 300_000))}",
+        "--add-config", f"producer_byte_rate={QUOTA}",
     )  # fmt: skip
     traffic = stage.new_traffic()
-    traffic.publish(int(stage.scaled(6000, 1500)))
-    worker = stage.start_worker(broker__client_id=client)
+    n_records = int(stage.scaled(6000, 2000))
+    traffic.publish(n_records)
+    began = time.monotonic()
+    worker = stage.start_worker(broker__client_id=client, producer__compression="none")
     stage.settle()
+    took_s = time.monotonic() - began
     assert worker.stop() == 0
+    # An alert has more than 1000 bytes; without the quota this takes a second.
+    assert took_s > 0.5 * n_records * 1000 / QUOTA, f"done in {took_s:.1f} s: no quota was applied"

@@ -109,9 +109,7 @@ def worker_out_of_memory(stage: Stage) -> None:
     worker = stage.start_worker()
     n_small, n_large = int(stage.scaled(6000, 1500)), 150
     large = range(n_small // 2, n_small // 2 + n_large)
-    traffic = stage.new_traffic(
-        record=lambda n: flow(n) + b" " * (500_000 if n in large else 0)
-    )
+    traffic = stage.new_traffic(record=lambda n: flow(n) + b" " * (500_000 if n in large else 0))
     traffic.publish(n_small // 2)
     stage.wait_for_commits(n_small // 4)
     # Less than it has: whatever it asks for next is refused; the large records make it ask.

@@ -1,6 +1,6 @@
 """The independent client: reads outputs, inputs and committed offsets back, with nothing of ours."""
 
-import json
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any, Final, Self, cast
@@ -8,16 +8,16 @@ from typing import Any, Final, Self, cast
 import msgspec
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 
 from tests.chaos.checker import Output
 from tests.support.waiting import wait_until
+
+_NUMBER: Final = re.compile(rb'\{"n": (\d+),')
 
 READ_S: Final = 60.0
 WATCH_EVERY_S: Final = 0.3
@@ -48,7 +48,7 @@ def read(bootstrap: str, topic: str, *, isolation: str = "read_committed") -> It
                 error = message.error()
                 if error is None:
                     yield message
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                elif error.code() == KafkaError._PARTITION_EOF:
                     waiting.discard(cast("int", message.partition()))
                 else:
                     raise KafkaException(error)
@@ -60,10 +60,7 @@ def end_offsets(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
     """Return first and next offset of each partition."""
     partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
     return {
-        partition: cast(
-            "tuple[int, int]",
-            consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15),
-        )
+        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
         for partition in partitions
     }
 
@@ -104,7 +101,7 @@ def read_letters(bootstrap: str, topic: str) -> list[Output]:
 def _letter(message: Message) -> Output:
     headers = dict(cast("list[tuple[str, bytes]]", message.headers() or []))
     return Output(
-        number=None,
+        number=number_of(message.value()),
         partition=int(headers["anoean-partition"]),
         offset=int(headers["anoean-offset"]),
         lane=_lane(message),
@@ -118,14 +115,62 @@ def _lane(message: Message) -> tuple[str, int]:
 
 
 def numbers_in(bootstrap: str, topic: str) -> frozenset[int]:
-    """Return the numbers of the records that stand in an input topic now."""
-    found = set()
-    for message in read(bootstrap, topic):
-        try:
-            found.add(int(json.loads((message.value() or b"").decode().split(",")[0] + "}")["n"]))
-        except (ValueError, KeyError):
-            continue  # no flow: such scenarios do not ask
-    return frozenset(found)
+    """Return the numbers of the flows that stand in an input topic now."""
+    numbers = (number_of(message.value()) for message in read(bootstrap, topic))
+    return frozenset(number for number in numbers if number is not None)
+
+
+def number_of(value: bytes | None) -> int | None:
+    """Return the number in a record that `traffic.flow` made, good or not; None in others."""
+    found = _NUMBER.match(value or b"")
+    return None if found is None else int(found[1])
+
+
+class GroupOffsets:
+    """What a group has committed; asks as the group, without joining it.
+
+    (An admin client is not used for it: librdkafka 2.16 ends the process by an assertion in
+    ListConsumerGroupOffsets when all brokers vanish at the wrong moment.)
+
+    Parameters
+    ----------
+    bootstrap, group, topic : str
+        What is looked at.
+    """
+
+    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
+        self._topic = topic
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "socket.timeout.ms": 5000,
+                "log_level": 2,
+            }
+        )
+
+    def now(self) -> dict[int, int]:
+        """Return the committed next offset of each partition, 0 where there is none.
+
+        Raises
+        ------
+        KafkaException
+            No coordinator answers.
+        """
+        partitions = self._consumer.list_topics(self._topic, timeout=5).topics[self._topic]
+        return dict.fromkeys(partitions.partitions, 0) | self.found()
+
+    def found(self) -> dict[int, int]:
+        """Return the committed next offset of each partition that has one."""
+        partitions = self._consumer.list_topics(self._topic, timeout=5).topics[self._topic]
+        asked = [TopicPartition(self._topic, number) for number in partitions.partitions]
+        answer = self._consumer.committed(asked, timeout=5) if asked else []
+        return {p.partition: p.offset for p in answer if p.offset >= 0}
+
+    def close(self) -> None:
+        """Forget the connection."""
+        self._consumer.close()
 
 
 class CommitWatch:
@@ -135,29 +180,31 @@ class CommitWatch:
 
     Parameters
     ----------
-    admin : AdminClient
-        Asks.
-    group, topic : str
+    bootstrap, group, topic : str
         What is watched.
     """
 
-    def __init__(self, admin: AdminClient, group: str, topic: str) -> None:
-        self._where = (admin, group, topic)
+    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
+        self._offsets = GroupOffsets(bootstrap, group, topic)
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._seen: dict[int, int] = {}
         self.went_back: list[str] = []
 
+    def start_again(self) -> None:
+        """Forget what was seen: the topic is another now."""
+        self._seen = {}
+
     def _watch(self) -> None:
-        seen: dict[int, int] = {}
         while not self._halt.wait(WATCH_EVERY_S):
             try:
-                now = committed_offsets(*self._where)
-            except (KafkaException, TimeoutError):
+                now = self._offsets.now()
+            except KafkaException:
                 continue  # an outage, which is the point of the scenario
             for partition, offset in now.items():
-                if offset < seen.get(partition, 0):
-                    self.went_back.append(f"[{partition}] {seen[partition]} -> {offset}")
-                seen[partition] = offset
+                if offset < self._seen.get(partition, 0):
+                    self.went_back.append(f"[{partition}] {self._seen[partition]} -> {offset}")
+                self._seen[partition] = offset
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -166,13 +213,4 @@ class CommitWatch:
     def __exit__(self, *_: object) -> None:
         self._halt.set()
         self._thread.join()
-
-
-def committed_offsets(admin: AdminClient, group: str, topic: str) -> dict[int, int]:
-    """Return the committed next offset of each partition of a topic, 0 where there is none."""
-    n_partitions = len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
-    asked = [TopicPartition(topic, number) for number in range(n_partitions)]
-    found = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(group, asked)], require_stable=True, request_timeout=10
-    )[group].result(15)
-    return {p.partition: max(0, p.offset) for p in found.topic_partitions}
+        self._offsets.close()

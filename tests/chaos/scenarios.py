@@ -53,8 +53,8 @@ def scenario(name: str, *, needs: Needs = "single") -> Callable[[Act], Act]:
 def run(chosen: Scenario, stage: Stage) -> Outcome:
     """Play one scenario on a fresh stage, and count; the stage is closed in any case."""
     try:
-        with stage.watch_commits() as watch:
+        with stage.watch:
             chosen.act(stage)
-            return stage.outcome(chosen.name, watch)
+        return stage.outcome(chosen.name)
     finally:
         stage.close()

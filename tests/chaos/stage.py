@@ -18,7 +18,7 @@ from anoean_stream.registry.registry import Registry
 from tests.chaos.checker import Evidence, Output, Tally, reconcile
 from tests.chaos.observer import (
     CommitWatch,
-    committed_offsets,
+    GroupOffsets,
     ends_of,
     numbers_in,
     read_alerts,
@@ -158,6 +158,9 @@ class Stage:
         self.flows, self.alerts, self.dead_letters = (
             f"{self._name}-{kind}" for kind in ("flows", "alerts", "dlq")
         )
+        self.offsets = GroupOffsets(brokers.bootstrap, self.group, self.flows)
+        self.watch = CommitWatch(brokers.bootstrap, self.group, self.flows)
+        self._ends: dict[int, int] = {}
         self.workers: list[Worker] = []
         self.traffic: Traffic | None = None
         self._began = time.monotonic()
@@ -168,7 +171,8 @@ class Stage:
         version = registry.publish(Path(self._folder.name) / "bundle", "anoean")
         registry.set_alias("anoean", "champion", version)
         self.n_told_lost = 0
-        self.some_expired = False
+        self.some_expired = False  # retention or compaction took records away
+        self.is_compacted = False
 
     # ------------------------------------------------------------------ topics
 
@@ -264,8 +268,8 @@ class Stage:
     def committed(self) -> int:
         """Return how many offsets the group has committed, over all partitions; 0 in an outage."""
         try:
-            return sum(committed_offsets(self.admin, self.group, self.flows).values())
-        except (KafkaException, TimeoutError, KeyError):
+            return sum(self.offsets.now().values())
+        except KafkaException:
             return 0
 
     def wait_for_commits(self, n_offsets: int, *, within_s: float = SETTLE_S) -> None:
@@ -281,36 +285,63 @@ class Stage:
         """Wait until all traffic is written and every offset up to the end is committed."""
         assert self.traffic is not None
         self.traffic.finish()
-        ends = ends_of(self.brokers.bootstrap, self.flows)
+        self._ends = ends_of(self.brokers.bootstrap, self.flows)
+        self._wait_for_ends(self._ends, within_s=within_s)
 
+    def _wait_for_ends(self, ends: Mapping[int, int], *, within_s: float) -> None:
         def caught_up() -> bool:
             try:
-                now = committed_offsets(self.admin, self.group, self.flows)
-            except (KafkaException, TimeoutError):
+                now = self.offsets.now()
+            except KafkaException:
                 return False
             return all(now.get(partition, 0) >= end for partition, end in ends.items())
 
         wait_until(caught_up, what="every offset committed", within_s=within_s, hint=self.explain)
 
+    def settle_by_outputs(self, *, within_s: float = SETTLE_S) -> None:
+        """Wait until the group has committed past the last record that readers see.
+
+        For transactional input: markers stand behind it, and nobody commits past them.
+        """
+        assert self.traffic is not None
+        self.traffic.finish()
+        last: dict[int, int] = {}
+        for record in self.traffic.committed():
+            last[record.partition] = max(last.get(record.partition, -1), record.offset)
+        self._ends = {partition: offset + 1 for partition, offset in last.items()}
+        self._wait_for_ends(self._ends, within_s=within_s)
+
+    def wait_for_positions(self, n_partitions: int) -> None:
+        """Wait until the group has committed where it began in so many partitions."""
+        assert self.traffic is None, "before there is traffic"
+        wait_until(
+            lambda: len(self.offsets.found()) == n_partitions,
+            what=f"{n_partitions} partitions with a committed beginning",
+            within_s=30,
+            hint=self.explain,
+        )
+
+    def records_kept(self) -> int:
+        """Return how many records stand in the input now."""
+        return len(numbers_in(self.brokers.bootstrap, self.flows))
+
     def explain(self) -> str:
         """Return the last lines of all workers."""
         return "\n----\n".join(worker.tail() for worker in self.workers)
 
-    def watch_commits(self) -> CommitWatch:
-        """Return the watch over the group's commits."""
-        return CommitWatch(self.admin, self.group, self.flows)
-
     # ------------------------------------------------------------------ the end
 
-    def outcome(self, scenario: str, watch: CommitWatch) -> Outcome:
+    def outcome(self, scenario: str) -> Outcome:
         """Read everything back and count."""
-        tally = reconcile(self.evidence(watch))
-        return self._row(scenario, tally)
+        return self._row(scenario, reconcile(self.evidence()))
 
-    def evidence(self, watch: CommitWatch) -> Evidence:
+    def evidence(self) -> Evidence:
         """Read everything back."""
         assert self.traffic is not None
         bootstrap = self.brokers.bootstrap
+        committed = self.offsets.now()
+        # Behind the last record there may be markers of transactions, which nobody need commit.
+        now = {p: min(offset, self._ends.get(p, offset)) for p, offset in committed.items()}
         outputs: list[Output] = [
             *read_alerts(bootstrap, self.alerts),
             *read_letters(bootstrap, self.dead_letters),
@@ -319,10 +350,10 @@ class Stage:
             published=self.traffic.committed(),
             outputs=outputs,
             kept=numbers_in(bootstrap, self.flows) if self.some_expired else None,
-            n_told_lost=self.n_told_lost,
-            committed=committed_offsets(self.admin, self.group, self.flows),
-            ends=ends_of(bootstrap, self.flows),
-            commits_back=watch.went_back,
+            n_told_lost=None if self.is_compacted else self.n_told_lost,
+            committed=now,
+            ends=self._ends,
+            commits_back=self.watch.went_back,
         )
 
     def _row(self, scenario: str, tally: Tally) -> Outcome:
@@ -348,4 +379,5 @@ class Stage:
             self.traffic.close()
         for worker in self.workers:
             worker.close()
+        self.offsets.close()
         self._folder.cleanup()

@@ -80,6 +80,7 @@ class Traffic:
         record: Record = flow,
         options: Mapping[str, str | int] | None = None,
     ) -> None:
+        self._bootstrap = bootstrap
         self.topic = topic
         self.partitions = partitions
         self.published: list[Published] = []
@@ -89,18 +90,26 @@ class Traffic:
         self._halt = threading.Event()
         self._thread: threading.Thread | None = None
         self._aborted: set[int] = set()
-        self.producer = Producer(
+        self.producer = self._connect(options or {})
+
+    def _connect(self, options: Mapping[str, str | int]) -> Producer:
+        return Producer(
             {
-                "bootstrap.servers": bootstrap,
+                "bootstrap.servers": self._bootstrap,
                 "enable.idempotence": True,
                 "delivery.timeout.ms": int(FLUSH_S * 1000),
                 "socket.timeout.ms": 5000,
                 "linger.ms": 5,
                 "message.max.bytes": 4_000_000,
                 "log_level": 2,  # outages are what the suite is about
-                **(options or {}),
+                **options,
             }
         )
+
+    def reconnect(self, options: Mapping[str, str | int]) -> None:
+        """Go on with a new producer: another codec, or a topic that has changed."""
+        self._flush()
+        self.producer = self._connect(options)
 
     def publish(self, n_records: int) -> None:
         """Write so many further records as fast as they go, and wait for the brokers."""
@@ -151,7 +160,7 @@ class Traffic:
 
         def report(error: KafkaError | None, message: Message) -> None:
             if error is not None:
-                if error.code() != KafkaError._PURGE_QUEUE:  # noqa: SLF001 - its public name
+                if error.code() != KafkaError._PURGE_QUEUE:
                     self._failures.append(error)
                 return
             partition = cast("int", message.partition())

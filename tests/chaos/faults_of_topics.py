@@ -61,15 +61,16 @@ def compacted(stage: Stage) -> None:
     )
     stage.some_expired = True
     traffic = stage.new_traffic()
-    # Few keys, so that almost everything is cleaned away; then more, which rolls the last segment.
+    # Few keys, so that almost everything is cleaned away; but never the segment that is written to,
+    # and a new one begins with a record that comes later.
     n_first = int(stage.scaled(8000, 3000))
     traffic.publish(n_first)
-    wait_until(
-        lambda: stage.records_kept() < n_first // 2,
-        what="compaction",
-        within_s=60,
-        hint=lambda: f"{stage.records_kept()} of {n_first} are left",
-    )
+
+    def is_cleaned() -> bool:
+        traffic.publish(PARTITIONS)
+        return stage.records_kept() < traffic.n_sent // 2
+
+    wait_until(is_cleaned, what="compaction", within_s=60)
     stage.is_compacted = True
     worker = stage.start_worker()
     traffic.start(int(RATE * stage.scaled(8, 2)), rate=RATE)

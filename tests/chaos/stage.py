@@ -104,6 +104,7 @@ class Outcome:
     out_of_order: int
     stall_s: float
     seconds: float
+    schedule: str
     notes: tuple[str, ...]
 
     @property
@@ -152,7 +153,8 @@ class Stage:
         self.n_crashes = 0
         self.admin = AdminClient({"bootstrap.servers": brokers.bootstrap, "log_level": 2})
         self.is_clustered = isinstance(brokers, KafkaCluster)
-        self._make_worker = make_worker or WorkerProcess
+        self.schedule = ""
+        self.make_worker = make_worker or WorkerProcess
         self._name = f"chaos-{os.getpid()}-{next(_NUMBERS)}"
         self.group = self._name
         self.flows, self.alerts, self.dead_letters = (
@@ -221,7 +223,7 @@ class Stage:
         address = (
             brokers.worker_bootstrap if isinstance(brokers, KafkaCluster) else brokers.bootstrap
         )
-        worker = self._make_worker(
+        worker = self.make_worker(
             address,
             self.registry,
             {
@@ -288,15 +290,24 @@ class Stage:
         self._ends = ends_of(self.brokers.bootstrap, self.flows)
         self._wait_for_ends(self._ends, within_s=within_s)
 
-    def _wait_for_ends(self, ends: Mapping[int, int], *, within_s: float) -> None:
-        def caught_up() -> bool:
-            try:
-                now = self.offsets.now()
-            except KafkaException:
-                return False
-            return all(now.get(partition, 0) >= end for partition, end in ends.items())
+    def has_settled(self) -> bool:
+        """Tell whether every offset up to the end of now is committed."""
+        return self._has_reached(ends_of(self.brokers.bootstrap, self.flows))
 
-        wait_until(caught_up, what="every offset committed", within_s=within_s, hint=self.explain)
+    def _has_reached(self, ends: Mapping[int, int]) -> bool:
+        try:
+            now = self.offsets.now()
+        except KafkaException:
+            return False
+        return all(now.get(partition, 0) >= end for partition, end in ends.items())
+
+    def _wait_for_ends(self, ends: Mapping[int, int], *, within_s: float) -> None:
+        wait_until(
+            lambda: self._has_reached(ends),
+            what="every offset committed",
+            within_s=within_s,
+            hint=self.explain,
+        )
 
     def settle_by_outputs(self, *, within_s: float = SETTLE_S) -> None:
         """Wait until the group has committed past the last record that readers see.
@@ -370,6 +381,7 @@ class Stage:
             out_of_order=tally.out_of_order,
             stall_s=round(tally.stall_s, 2),
             seconds=round(time.monotonic() - self._began, 1),
+            schedule=self.schedule,
             notes=tally.notes,
         )
 
@@ -381,3 +393,6 @@ class Stage:
             worker.close()
         self.offsets.close()
         self._folder.cleanup()
+        # Hundreds of runs share a broker. Not waited for: the brokers do it when they can.
+        self.admin.delete_topics([self.flows, self.alerts, self.dead_letters])
+        self.admin.poll(0.1)

@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench kafka install clean
+.PHONY: help demo test lint format chaos bench kafka install clean
 
 help:  ## this list
 	@echo "make <target> [ARGS=...] [PYTHON=...]"
@@ -41,6 +41,9 @@ lint: $(STAMP)  ## formatting, ruff, mypy --strict
 format: $(STAMP)  ## rewrite the formatting, and what ruff can repair by itself
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+chaos: $(STAMP)  ## the fault suite on real Kafka in full length, 200 random schedules: 30 minutes
+	@$(BIN)/python -m tests.chaos --report docs/delivery-results.md $(ARGS)
 
 bench: $(STAMP)  ## records a second, beside a plain Faust agent, on real Kafka
 	@$(BIN)/python -m benchmarks $(ARGS)

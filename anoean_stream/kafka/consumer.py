@@ -469,7 +469,13 @@ class Consumer(StatelessConsumer):
         """Wait for the chunks that agents work on, within the stop's deadline, then commit."""
         clock = self._wire.stop_clock
         clock.start()
-        while not self.should_stop and self._unacked_messages and clock.left_s(DRAIN_SHARE) > 0:
+        # After a crash nobody finishes anything any more.
+        while (
+            not self.should_stop
+            and not self.transport.app.crashed
+            and self._unacked_messages
+            and clock.left_s(DRAIN_SHARE) > 0
+        ):
             await self._wait_for_ack(timeout=1)
             self._clean_unacked_messages()
         if self._unacked_messages and not self.transport.app.crashed:
@@ -482,7 +488,13 @@ class Consumer(StatelessConsumer):
 
     async def on_stop(self) -> None:
         """Commit once more, then leave the group; within the stop's deadline."""
-        await self.wait_empty()
+        try:
+            await self.wait_empty()
+        finally:
+            # Whatever became of the commit: a member that nobody serves must not keep partitions.
+            await self._leave()
+
+    async def _leave(self) -> None:
         if self._poller is None:
             return
         self._poller.halt()

@@ -97,6 +97,8 @@ class Tally:
         Longest time in which no output was appended, between the first and the last.
     notes : tuple of str
         What is wrong, with examples.
+    missing_numbers : frozenset of int
+        Which records are missing.
     """
 
     records: int
@@ -108,6 +110,7 @@ class Tally:
     out_of_order: int
     stall_s: float
     notes: tuple[str, ...]
+    missing_numbers: frozenset[int] = frozenset()
 
 
 def reconcile(evidence: Evidence) -> Tally:
@@ -171,6 +174,7 @@ def reconcile(evidence: Evidence) -> Tally:
         out_of_order=len(late),
         stall_s=_longest_gap_s(output.appended_ms for output in evidence.outputs),
         notes=tuple(notes),
+        missing_numbers=frozenset(missing),
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from confluent_kafka import KafkaException
+
 from tests.chaos.stage import Outcome, Stage
 
 Needs = Literal["single", "cluster", "guarded"]
@@ -51,10 +53,18 @@ def scenario(name: str, *, needs: Needs = "single") -> Callable[[Act], Act]:
 
 
 def run(chosen: Scenario, stage: Stage) -> Outcome:
-    """Play one scenario on a fresh stage, and count; the stage is closed in any case."""
+    """Play one scenario on a fresh stage, and count; the stage is closed in any case.
+
+    When it does not come to its end (a worker that never catches up, an exit code that is not
+    right), the row says so, and what is in the topics is counted all the same.
+    """
     try:
-        with stage.watch:
-            chosen.act(stage)
-        return stage.outcome(chosen.name)
+        problem = None
+        try:
+            with stage.watch:
+                chosen.act(stage)
+        except (AssertionError, KafkaException, RuntimeError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        return stage.outcome(chosen.name, problem)
     finally:
         stage.close()

@@ -5,7 +5,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -106,12 +106,14 @@ class Outcome:
     seconds: float
     schedule: str
     notes: tuple[str, ...]
+    ended: bool = True
 
     @property
     def is_good(self) -> bool:
         """Nothing missing, all accounted for, repeats within the bound, in order."""
         return (
-            not (self.missing or self.unaccounted or self.out_of_order)
+            self.ended
+            and not (self.missing or self.unaccounted or self.out_of_order)
             and self.repeated <= self.repeats_allowed
         )
 
@@ -173,6 +175,7 @@ class Stage:
         version = registry.publish(Path(self._folder.name) / "bundle", "anoean")
         registry.set_alias("anoean", "champion", version)
         self.n_told_lost = 0
+        self.tally: Tally | None = None
         self.some_expired = False  # retention or compaction took records away
         self.is_compacted = False
 
@@ -342,9 +345,13 @@ class Stage:
 
     # ------------------------------------------------------------------ the end
 
-    def outcome(self, scenario: str) -> Outcome:
-        """Read everything back and count."""
-        return self._row(scenario, reconcile(self.evidence()))
+    def outcome(self, scenario: str, problem: str | None = None) -> Outcome:
+        """Read everything back and count; `problem` says why the scenario did not reach its end."""
+        if isinstance(self.brokers, KafkaCluster):
+            self.brokers.repair()
+        self.tally = reconcile(self.evidence())
+        row = self._row(scenario, self.tally)
+        return row if problem is None else replace(row, ended=False, notes=(problem, *row.notes))
 
     def evidence(self) -> Evidence:
         """Read everything back."""

@@ -483,18 +483,17 @@ class Consumer(StatelessConsumer):
                 "%d chunks were not finished in time; they are read again after the restart",
                 len(self._unacked_messages),
             )
-        # Not `commit`: that would wait for one under way, whose time limit is another.
-        await self.force_commit()
+        try:
+            # Not `commit`: that would wait for one under way, whose time limit is another.
+            await self.force_commit()
+        except Exception:
+            # The stop goes on: what was not committed is only read again, but a group that is not
+            # left waits for its session time-out.
+            logger.exception("the last commit failed")
 
     async def on_stop(self) -> None:
         """Commit once more, then leave the group; within the stop's deadline."""
-        try:
-            await self.wait_empty()
-        finally:
-            # Whatever became of the commit: a member that nobody serves must not keep partitions.
-            await self._leave()
-
-    async def _leave(self) -> None:
+        await self.wait_empty()
         if self._poller is None:
             return
         self._poller.halt()

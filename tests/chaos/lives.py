@@ -172,7 +172,7 @@ def main() -> None:
             n_lives += 1
             try:
                 code = asyncio.run(run_worker(settings))
-            except AnoeanError as error:
+            except (AnoeanError, InjectedError) as error:
                 say("died", reason=str(error))
             else:
                 say("ended", code=code)

@@ -15,6 +15,7 @@ any other exception   1     a traceback: a bug, please report it
 ConfigError, usage    2     one sentence on stderr
 BundleError, ...      3     one sentence on stderr
 BrokerError           4     one sentence on stderr
+DeadLetterLimitError  5     one sentence on stderr
 Ctrl-C                130   "stopped."
 ====================  ====  =====================================================
 """

@@ -62,6 +62,7 @@ COMMANDS = (
     Command("publish", "publish:publish", "Send a file or made-up traffic to a topic.", "Stream"),
     Command("topics", "topics:app", "Create and list the topics.", "Stream"),
     Command("dlq", "dlq:app", "Look at dead letters, and send them again.", "Stream"),
+    Command("verify", "verify:verify", "Does what went in equal what came out?", "Stream"),
     Command("broker", "broker:broker", "An embedded Kafka for trying things out.", "Stream"),
     Command("config", "config:app", "Check the settings, show where each comes from.", "Settings"),
     Command("version", "version:version", "Versions of everything involved.", "Settings"),

@@ -16,7 +16,11 @@ from typing import Final, cast
 import msgspec
 import numpy as np
 from confluent_kafka import KafkaException, Message
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # there, but not in __all__
+    AdminClient,
+    ConfigResource,
+    ResourceType,
+)
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from anoean_stream.cli.console import err
@@ -26,7 +30,7 @@ from anoean_stream.cli.scrape import read_counts
 from anoean_stream.kafka.config import admin_config
 from anoean_stream.reconcile.counters import WorkerCounts, check_counters
 from anoean_stream.reconcile.findings import Finding
-from anoean_stream.reconcile.offsets import digest
+from anoean_stream.reconcile.offsets import TOMBSTONE_DIGEST, digest
 from anoean_stream.reconcile.topics import Bounds, Reconciled, Reconciliation
 from anoean_stream.records.deadletter import REPLAYED_FROM_HEADER
 from anoean_stream.settings import Settings
@@ -217,8 +221,8 @@ def _read_input(reader: Reader, asked: dict[int, Bounds], reconciliation: Reconc
     total = sum(ends[partition] - starts[partition] for partition in asked)
     with _progress(f"reading {reader.topic}", total=total) as advance:
         for messages in reader.read_batches(starts, ends):
-            partitions = np.fromiter(map(Message.partition, messages), np.int64, len(messages))  # type: ignore[arg-type]  # a fetched message has one
-            offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))  # type: ignore[arg-type]  # the same
+            partitions = np.fromiter(map(Message.partition, messages), np.int64, len(messages))
+            offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
             for partition in np.unique(partitions).tolist():
                 rows = np.flatnonzero((partitions == partition) & (offsets < ends[partition]))
                 reconciliation.add_input(partition, offsets[rows], _values(messages, rows.tolist()))
@@ -235,16 +239,16 @@ def _is_compacted(settings: Settings, topic: str) -> bool | None:
     try:
         future = admin.describe_configs([resource])[resource]
         entries = future.result(settings.broker.request_timeout_s)
-    except KafkaException:  # not allowed (DescribeConfigs): said in the report
+    except (KafkaException, TimeoutError):  # not allowed (DescribeConfigs): said in the report
         return None
     return "compact" in (entries["cleanup.policy"].value or "")
 
 
 def _leading_bits(hexadecimal: str) -> int:
     try:
-        return int(hexadecimal[:16], 16)
+        return int.from_bytes(bytes.fromhex(hexadecimal[:16]))
     except ValueError:
-        return -1 % 2**64
+        return TOMBSTONE_DIGEST  # what a value that was cut cannot have
 
 
 def _named(message: Message) -> str:

@@ -1,4 +1,4 @@
-"""``anoean verify``: does what went in equal what came out?"""
+"""``anoean verify``: whether what went in equals what came out."""
 
 from typing import Annotated
 
@@ -126,8 +126,8 @@ def _print(evidence: Evidence, *, topic: str, adds_up: bool) -> None:
             str(row.partition), f"{row.records:,}", committed, *map("{:,}".format, figures)
         )
     table.add_section()
-    figures = tuple(totals[name] for name in ("done", "lag", "dead", "alerted", "repeats"))
-    table.add_row("all", f"{totals['records']:,}", "", *map("{:,}".format, figures))
+    sums = [totals[name] for name in ("done", "lag", "dead", "alerted", "repeats")]
+    table.add_row("all", f"{totals['records']:,}", "", *map("{:,}".format, sums))
     out.print(table)
     if evidence.workers:
         out.print(_workers_table(evidence))

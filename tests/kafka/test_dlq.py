@@ -10,11 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from anoean_stream.registry.registry import Registry
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import committed
-from tests.support.models import attack_row, make_bundle, make_rows
-from tests.support.site import Site
+from tests.support.models import attack_row, make_rows
+from tests.support.site import Site, make_site
 from tests.support.topics import publish, read_all
 from tests.support.waiting import wait_until
 from tests.support.worker import WorkerProcess
@@ -25,41 +24,17 @@ REASONS = {"not_json": 1, "not_an_object": 1, "wrong_type": 1, "not_utf8": 1}
 
 @pytest.fixture
 def site(kafka_broker: KafkaBroker, new_group: Callable[[str], str], tmp_path: Path) -> Site:
-    make_bundle(tmp_path / "bundle", name="anoean")
-    registry = Registry(str(tmp_path / "models"))
-    registry.set_alias("anoean", "champion", registry.publish(tmp_path / "bundle", "anoean"))
-    group = new_group("site")
-    settings: dict[str, object] = {
-        "topics.input": f"{group}.flows",
-        "topics.alerts": f"{group}.anomalies",
-        "topics.dead_letters": f"{group}.dlq",
-        "consumer.group_id": group,
-        "registry.url": tmp_path / "models",
-    }
-    site = Site(kafka_broker.bootstrap, settings)
-    site.json("topics", "create", "--partitions", "2")
-    return site
-
-
-def worker_of(site: Site, **settings: object) -> WorkerProcess:
-    """A worker of the site, with further settings (``section__key``)."""
-    further = {name.replace("__", "."): value for name, value in settings.items()}
-    registry = Path(str(site.settings["registry.url"]))
-    return WorkerProcess(site.bootstrap, registry, {**site.settings, **further})
+    return make_site(kafka_broker.bootstrap, new_group("site"), tmp_path)
 
 
 @pytest.fixture
 def worker(site: Site) -> Iterator[WorkerProcess]:
-    with worker_of(site) as started:
+    with site.worker() as started:
         yield started.ready()
 
 
-def topic(site: Site, use: str) -> str:
-    return str(site.settings[f"topics.{use}"])
-
-
 def test_letters_are_listed_by_reason_time_and_partition(site: Site, worker: WorkerProcess) -> None:
-    publish(site.bootstrap, topic(site, "input"), BROKEN, partitions=2)
+    publish(site.bootstrap, site.topic("input"), BROKEN, partitions=2)
     worker.wait_for_records(4)
     soon = (datetime.now(tz=UTC) + timedelta(minutes=1)).isoformat()
 
@@ -82,13 +57,13 @@ def test_a_letter_is_shown_by_place_and_by_origin_with_its_bytes(
     site: Site, worker: WorkerProcess
 ) -> None:
     poison = b"\xff\x1b[31m" + bytes(range(256))
-    publish(site.bootstrap, topic(site, "input"), [b"{", poison], partitions=2)
+    publish(site.bootstrap, site.topic("input"), [b"{", poison], partitions=2)
     worker.wait_for_records(2)
     (listed,) = site.json("dlq", "list", "--reason", "not_utf8")["letters"]
     place = f"{listed['partition']}:{listed['offset']}"
 
     text = site.run("dlq", "show", place)
-    whole = site.json("dlq", "show", "--origin", f"{topic(site, 'input')}/1/0")
+    whole = site.json("dlq", "show", "--origin", f"{site.topic('input')}/1/0")
     process = site.start("dlq", "show", "--origin", "1:0", "--raw")
     raw, _ = process.communicate(timeout=60)
 
@@ -106,7 +81,7 @@ def test_a_letter_is_shown_by_place_and_by_origin_with_its_bytes(
 def test_replay_is_dry_first_sends_once_and_leaves_out_what_failed_again(
     site: Site, worker: WorkerProcess
 ) -> None:
-    publish(site.bootstrap, topic(site, "input"), BROKEN, partitions=2)
+    publish(site.bootstrap, site.topic("input"), BROKEN, partitions=2)
     worker.wait_for_records(4)
 
     tried = site.json("dlq", "replay")
@@ -127,20 +102,20 @@ def test_replay_is_dry_first_sends_once_and_leaves_out_what_failed_again(
     assert (again["replayed"], again["left_out"]["failed_again"]) == (0, 4)
     assert "0 dead letters would be sent" in said
     assert allowed["replayed"] == 1
-    inputs = read_all(site.bootstrap, topic(site, "input"))
+    inputs = read_all(site.bootstrap, site.topic("input"))
     counts = Counter(record.headers.get("anoean-replay-count", "-") for record in inputs)
     assert counts == {"-": 4, "1": 4, "2": 1}
-    letters = read_all(site.bootstrap, topic(site, "dead_letters"))
+    letters = read_all(site.bootstrap, site.topic("dead_letters"))
     assert Counter(letter.headers.get("anoean-replay-count", "-") for letter in letters) == counts
     for letter in letters:
         if "anoean-replay-count" in letter.headers:
-            assert letter.headers["anoean-replayed-from"].startswith(topic(site, "dead_letters"))
+            assert letter.headers["anoean-replayed-from"].startswith(site.topic("dead_letters"))
 
 
 def test_replay_of_one_partition_or_time_leaves_the_rest_for_later(
     site: Site, worker: WorkerProcess
 ) -> None:
-    publish(site.bootstrap, topic(site, "input"), BROKEN, partitions=2)
+    publish(site.bootstrap, site.topic("input"), BROKEN, partitions=2)
     worker.wait_for_records(4)
 
     nothing = site.json("dlq", "replay", "--until", "5m", "--yes")
@@ -156,45 +131,44 @@ def test_letters_go_straight_through_the_scorer_and_alerts_are_published_when_as
     site: Site,
 ) -> None:
     rows = [msgspec.json.encode(row | {"note": "x" * 300}) for row in (*make_rows(3), attack_row())]
-    with worker_of(site, scoring__max_record_bytes=200) as worker:
-        publish(site.bootstrap, topic(site, "input"), [*rows, b"{"], partitions=2)
+    with site.worker(scoring__max_record_bytes=200) as worker:
+        publish(site.bootstrap, site.topic("input"), [*rows, b"{"], partitions=2)
         worker.ready().wait_for_records(5)
         assert worker.stop() == 0
 
     now = site.json("dlq", "replay", "--through-scorer")
     dry = site.run("dlq", "replay", "--through-scorer", "--publish")
-    assert not read_all(site.bootstrap, topic(site, "alerts"))
+    assert not read_all(site.bootstrap, site.topic("alerts"))
     published = site.json("dlq", "replay", "--through-scorer", "--publish", "--yes")
 
     assert (now["letters"], now["scored"], now["still_dead"]) == (5, 4, {"not_json": 1})
     assert (now["above_threshold"], now["published"], published["published"]) == (1, 0, 1)
     assert "5 dead letters through anoean@1" in dry
-    (alert,) = read_all(site.bootstrap, topic(site, "alerts"))
+    (alert,) = read_all(site.bootstrap, site.topic("alerts"))
     document = json.loads(alert.value or b"")
     source = document["source"]
-    assert (source["topic"], source["partition"], source["offset"]) == (topic(site, "input"), 1, 1)
+    assert (source["topic"], source["partition"], source["offset"]) == (site.topic("input"), 1, 1)
     assert document["alert_id"] == now["alerts"][0]["alert_id"]
-    assert alert.headers["anoean-replayed-from"].startswith(topic(site, "dead_letters"))
-    assert len(read_all(site.bootstrap, topic(site, "input"))) == 5
+    assert alert.headers["anoean-replayed-from"].startswith(site.topic("dead_letters"))
+    assert len(read_all(site.bootstrap, site.topic("input"))) == 5
 
 
 def test_purge_is_refused_with_the_setting_that_does_it(site: Site) -> None:
     said = site.run("dlq", "purge", exit_code=2)
 
     assert "retention.ms" in said
-    assert topic(site, "dead_letters") in said
+    assert site.topic("dead_letters") in said
 
 
 def test_worker_stops_when_nearly_everything_is_dead_and_nothing_is_lost(site: Site) -> None:
     good: list[bytes | None] = [msgspec.json.encode(row) for row in make_rows(200)]
     bad: list[bytes | None] = [b'{"bytes_out": "many %d"}' % number for number in range(6000)]
-    n_records = publish(site.bootstrap, topic(site, "input"), good + bad, partitions=2)
+    n_records = publish(site.bootstrap, site.topic("input"), good + bad, partitions=2)
 
     def n_committed() -> int:
-        group = str(site.settings["consumer.group_id"])
-        return sum(committed(site.bootstrap, group, topic(site, "input")))
+        return sum(committed(site.bootstrap, site.group, site.topic("input")))
 
-    with worker_of(site, scoring__dead_ratio_window=1000, consumer__chunk_max_records=500) as first:
+    with site.worker(scoring__dead_ratio_window=1000, consumer__chunk_max_records=500) as first:
         wait_until(
             lambda: first.exit_code is not None,
             what="the end of the worker",
@@ -204,7 +178,7 @@ def test_worker_stops_when_nearly_everything_is_dead_and_nothing_is_lost(site: S
         exit_code, said = first.exit_code, first.tail()
     stopped_at = n_committed()
     off = {"scoring__dead_ratio_limit": 0, "scoring__dead_run_limit": 0}
-    with worker_of(site, **off) as second:
+    with site.worker(**off) as second:
         second.ready().wait_for_records(n_records - stopped_at)
         assert second.stop() == 0
 
@@ -215,5 +189,5 @@ def test_worker_stops_when_nearly_everything_is_dead_and_nothing_is_lost(site: S
     assert 1000 <= stopped_at < n_records
     assert n_committed() == n_records
     # Repeats are allowed (what was in flight when it stopped); a gap is not.
-    letters = read_all(site.bootstrap, topic(site, "dead_letters"))
+    letters = read_all(site.bootstrap, site.topic("dead_letters"))
     assert {letter.value for letter in letters} == set(bad)

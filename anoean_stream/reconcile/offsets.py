@@ -98,7 +98,7 @@ class Outputs:
 
     def distinct(self) -> Offsets:
         """Return the offsets that any of them is about, once each."""
-        return np.unique(self.offsets)
+        return _once(self.offsets)
 
     def n_repeats(self) -> int:
         """Return how many say again what another says: same offset, same mark."""
@@ -108,12 +108,18 @@ class Outputs:
         """Return the offsets about which two of them differ."""
         offsets_O = self.offsets
         differs = (np.diff(offsets_O) == 0) & (self.marks[1:] != self.marks[:-1])
-        return np.unique(offsets_O[1:][differs])
+        return _once(offsets_O[1:][differs])
 
     def _same_as_before(self) -> NDArray[np.bool_]:
         marks_O = self.marks
         same: NDArray[np.bool_] = (np.diff(self.offsets) == 0) & (marks_O[1:] == marks_O[:-1])
         return same
+
+
+def _once(sorted_offsets: Offsets) -> Offsets:
+    # np.unique would hash them: four times the memory, and much slower.
+    once: Offsets = sorted_offsets[np.diff(sorted_offsets, prepend=-1) != 0]
+    return once
 
 
 def _as_array(offsets: "array[int]") -> Offsets:

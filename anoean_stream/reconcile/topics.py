@@ -235,11 +235,11 @@ class Reconciliation:
             self._see_all("no_source", number, missing[~gone], prefix=f"{what} about ")
             self._see_count("repeats", outputs.n_repeats(), self._named(number, 0, whole=True))
         self._see_all("two_ids", number, place.alerts.contradicting())
-        self._see_all("dead_and_alerted", number, np.intersect1d(alerted, dead))
+        self._see_all("dead_and_alerted", number, np.intersect1d(alerted, dead, assume_unique=True))
         self._see_count("rescored", len(place.rescored), self._named(number, 0, whole=True))
         committed = bounds.committed
-        in_flight = np.union1d(alerted, dead)
-        self._see_all("in_flight", number, in_flight[in_flight >= (committed or 0)])
+        in_flight = [offsets[offsets >= (committed or 0)] for offsets in (alerted, dead)]
+        self._see_all("in_flight", number, np.union1d(*in_flight))
         if committed is not None and committed > end_now:
             self._see_count(
                 "committed_beyond_end", committed - end_now, self._named(number, committed)

@@ -178,22 +178,23 @@ def purge(
 
 def _table(letters: "deque[DeadLetter]", *, title: str) -> Table:
     table = Table(title=title)
-    for heading in ("at", "written", "reason", "detail", "origin"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("at", "written", "reason", "origin"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("bytes", "replays"):
         table.add_column(heading, justify="right")
-    table.add_column("begins with", overflow="fold")
+    for heading in ("begins with", "detail"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
     for letter in letters:
         written = letter.written_at
         table.add_row(
             letter.place,
-            "-" if written is None else written.strftime("%Y-%m-%d %H:%M:%S"),
+            "-" if written is None else written.strftime("%m-%d %H:%M:%S"),
             escape(printable(letter.reason)),
-            escape(printable(letter.detail)),
             escape(printable(letter.origin)),
             "-" if letter.size_bytes is None else f"{letter.size_bytes:,}",
             str(letter.replay_count or ""),
             escape(letter.preview),
+            escape(printable(letter.detail)),
         )
     return table
 

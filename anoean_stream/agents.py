@@ -15,7 +15,7 @@ import faust
 import structlog
 from mode import Service
 
-from anoean_stream.errors import BrokerError, DeadLetterLimitError
+from anoean_stream.errors import BrokerError
 from anoean_stream.kafka.producer import BatchItem, Undelivered
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
@@ -156,10 +156,7 @@ class Outbox(Service):
             self._count(verdict, time.monotonic() - started)
             await acknowledge()
             if self._dead_limit is not None:  # last: what it counts is delivered and acknowledged
-                try:
-                    self._dead_limit.see(verdict.chunk, verdict.rejected)
-                except DeadLetterLimitError as error:
-                    await self.crash(error)  # raised, it would be logged as a bug is
+                self._dead_limit.see(verdict.chunk, verdict.rejected)
 
     async def deliver(self, verdict: Verdict) -> None:
         """Return when the brokers have every alert and dead letter of a verdict.

@@ -1,5 +1,8 @@
 """Dead letters on the screen, and the counters of a worker: nothing in them is trusted."""
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 
 from anoean_stream.cli import main
@@ -7,6 +10,15 @@ from anoean_stream.cli.dead_letters import printable
 from anoean_stream.cli.letter_view import hex_rows
 from anoean_stream.cli.scrape import counts_of
 from anoean_stream.observe.metrics import Metrics, read_exposition
+
+
+@pytest.fixture
+def _librdkafka_is_heard_again() -> Iterator[None]:
+    """Undo what a command does to the log of its own process."""
+    logger = logging.getLogger("anoean.kafka.librdkafka")
+    handlers = list(logger.handlers)
+    yield
+    logger.handlers, logger.propagate = handlers, True
 
 
 def test_what_a_terminal_would_obey_is_not_printed() -> None:
@@ -49,7 +61,7 @@ def test_counters_are_read_from_what_a_worker_writes() -> None:
         (["verify", "--since", "1h", "--until", "2h"], "is not after --since"),
     ],
 )
-@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.usefixtures("empty_folder", "_librdkafka_is_heard_again")
 def test_wrong_words_are_named_before_any_broker_is_asked(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,6 +23,7 @@ from anoean_stream.pipeline import Pipeline, Verdict
 from anoean_stream.records.alert import without_original
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.deadletter import truncated
+from anoean_stream.records.deadlimit import DeadLimit
 from anoean_stream.records.outgoing import OutRecord
 from anoean_stream.settings import TopicSettings
 
@@ -110,6 +111,8 @@ class Outbox(Service):
         Counts what was delivered, retried and shortened.
     message_max_bytes : int
         Largest value that the producer takes, bytes.
+    dead_limit : DeadLimit, optional
+        Ends the worker when nearly everything is dead.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class Outbox(Service):
         topics: TopicSettings,
         metrics: Metrics,
         message_max_bytes: int,
+        dead_limit: DeadLimit | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -126,6 +130,7 @@ class Outbox(Service):
         self._topics = topics
         self._metrics = metrics
         self._message_max_bytes = message_max_bytes
+        self._dead_limit = dead_limit
         self._queue: asyncio.Queue[tuple[Verdict, Acknowledge]] = asyncio.Queue(
             UNDELIVERED_VERDICTS - 1
         )
@@ -150,6 +155,8 @@ class Outbox(Service):
             await self.deliver(verdict)
             self._count(verdict, time.monotonic() - started)
             await acknowledge()
+            if self._dead_limit is not None:  # last: what it counts is delivered and acknowledged
+                self._dead_limit.see(verdict.chunk, verdict.rejected)
 
     async def deliver(self, verdict: Verdict) -> None:
         """Return when the brokers have every alert and dead letter of a verdict.

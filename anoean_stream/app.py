@@ -36,6 +36,7 @@ from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.observe.web import WebServer
 from anoean_stream.pipeline import Pipeline, verify_bundle
+from anoean_stream.records.deadlimit import DeadLimit
 from anoean_stream.registry.registry import Registry
 from anoean_stream.registry.watch import ModelWatch
 from anoean_stream.settings import Settings
@@ -241,6 +242,11 @@ def make_app(settings: Settings) -> WorkerApp:
         topics=settings.topics,
         metrics=metrics,
         message_max_bytes=settings.producer.message_max_bytes,
+        dead_limit=DeadLimit(
+            ratio=settings.scoring.dead_ratio_limit,
+            window=settings.scoring.dead_ratio_window,
+            run=settings.scoring.dead_run_limit,
+        ),
     )
     models = ModelService(app, Registry(settings.registry.url))
     web = WebServer(settings.web, health=health, metrics=metrics)

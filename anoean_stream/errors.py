@@ -14,6 +14,7 @@
     |   +-- IncompatibleBundleError       intact, but not for this worker
     +-- RegistryError                 3   the store of versions and aliases
     |   +-- ModelNotFoundError            no such model, version or alias
+    +-- DeadLetterLimitError          5   nearly every record is dead: the input or the settings are wrong
     +-- BrokerError                   4   Kafka refused, or is not there
     |   +-- DeliveryError                 a record that no broker acknowledged in time (retriable)
     +-- DemoError                     1   a part of the demo did not do its work (in cli.demo_stage)
@@ -100,6 +101,30 @@ class RecordError(AnoeanError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class DeadLetterLimitError(AnoeanError):
+    """Nearly every record is dead: the input or the settings are wrong, so the worker ends.
+
+    Starting again skips nothing: what was dead is in the dead letters. It will end again, so let a
+    person look first.
+
+    Parameters
+    ----------
+    message : str
+        How many, the limit, the commonest reason, what to do.
+    reason : str
+        The commonest reason.
+    example : str
+        topic/partition/offset of a record that died of it.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, reason: str, example: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.example = example
 
 
 class BundleError(AnoeanError):

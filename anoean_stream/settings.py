@@ -248,6 +248,12 @@ class ScoringSettings(Section):
     """share of normal records that may raise an alert; null takes the rate the model was trained for"""
     max_record_bytes: int = Field(1_048_576, ge=16, le=1_000_000_000)
     """larger records are dead letters, in bytes"""
+    dead_ratio_limit: float | None = Field(0.9, ge=0, le=1)
+    """share of dead records in the window at which the worker stops: the input or a setting is wrong; null or 0 never"""
+    dead_ratio_window: int = Field(10_000, ge=1000, le=100_000_000)
+    """records of one worker over which that share is taken; fewer are not judged"""
+    dead_run_limit: int | None = Field(10_000, ge=0, le=1_000_000_000)
+    """dead records one after the other at which the worker stops; null or 0 never"""
     blas_threads: int = Field(1, ge=1, le=256)
     """threads of one worker's matrix library; more cores are better used by more workers"""
 

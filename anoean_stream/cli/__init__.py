@@ -15,6 +15,7 @@ any other exception   1     a traceback: a bug, please report it
 ConfigError, usage    2     one sentence on stderr
 BundleError, ...      3     one sentence on stderr
 BrokerError           4     one sentence on stderr
+DeadLetterLimitError  5     one sentence on stderr
 Ctrl-C                130   "stopped."
 ====================  ====  =====================================================
 """
@@ -61,6 +62,7 @@ COMMANDS = (
     Command("publish", "publish:publish", "Send a file or made-up traffic to a topic.", "Stream"),
     Command("topics", "topics:app", "Create and list the topics.", "Stream"),
     Command("dlq", "dlq:app", "Look at dead letters, and send them again.", "Stream"),
+    Command("verify", "verify:verify", "Does what went in equal what came out?", "Stream"),
     Command("broker", "broker:broker", "An embedded Kafka for trying things out.", "Stream"),
     Command("config", "config:app", "Check the settings, show where each comes from.", "Settings"),
     Command("version", "version:version", "Versions of everything involved.", "Settings"),

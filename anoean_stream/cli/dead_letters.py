@@ -1,28 +1,23 @@
-"""Dead letters as they stand in their topic, and how far they have been replayed."""
+"""Dead letters as they stand in their topic, and which of them somebody means."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 
 from anoean_stream.cli.reader import Reader, header_texts, place
-
-REPLAY_COUNT_HEADER: Final = "anoean-replay-count"
-"""How many times a record has been sent again; on the record that was sent."""
-
-REPLAYED_FROM_HEADER: Final = "anoean-replayed-from"
-"""topic/partition/offset of the dead letter that was sent again."""
+from anoean_stream.records.deadletter import REPLAY_COUNT_HEADER, REPLAYED_FROM_HEADER
 
 CUT_HEADER: Final = "anoean-original-bytes"
 """On a dead letter whose value was cut: its whole size. Such a value must not be sent again."""
 
 PREVIEW_CHARS: Final = 100
 
-_ALL: Final = "*"
-"""Stands for all reasons in the positions of a partition."""
+Span = tuple[int, int]
+"""First offset, and the one after the last."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -32,6 +27,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
     ----------
     partition, offset : int
         Where it stands.
+    written_at : datetime or None
+        When it was written.
     reason, detail : str
         Why the record could not be scored.
     origin_topic : str
@@ -46,10 +43,15 @@ class DeadLetter(msgspec.Struct, frozen=True):
         The value's beginning, made printable.
     is_cut : bool
         Whether the value is shorter than the original.
+    replay_count : int
+        How many times the record had been sent again before it became this letter.
+    replayed_from : str
+        topic/partition/offset of the letter that was sent again; empty when none was.
     """
 
     partition: int
     offset: int
+    written_at: datetime | None
     reason: str
     detail: str
     origin_topic: str
@@ -60,6 +62,87 @@ class DeadLetter(msgspec.Struct, frozen=True):
     size_bytes: int | None
     preview: str
     is_cut: bool
+    replay_count: int
+    replayed_from: str
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as ``anoean dlq show`` takes it."""
+        return f"{self.partition}:{self.offset}"
+
+    @property
+    def origin(self) -> str:
+        """Where the record was read: topic/partition/offset, with ? for what no header tells."""
+        partition = "?" if self.origin_partition is None else self.origin_partition
+        offset = "?" if self.origin_offset is None else self.origin_offset
+        return f"{self.origin_topic or '?'}/{partition}/{offset}"
+
+    @property
+    def has_origin(self) -> bool:
+        """Whether topic, partition and offset of the record are known: a worker wrote this."""
+        return bool(
+            self.origin_topic
+            and self.origin_partition is not None
+            and self.origin_offset is not None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which letters somebody means; None is any.
+
+    Parameters
+    ----------
+    reason : str or None
+        Only these.
+    partition : int or None
+        Only of records of this partition of the input.
+    since, until : datetime or None
+        Only letters written in this time.
+    """
+
+    reason: str | None = None
+    partition: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def takes(self, letter: DeadLetter) -> bool:
+        """Tell whether reason and partition of a letter are the wanted ones."""
+        return self.reason in {None, letter.reason} and self.partition in {
+            None,
+            letter.origin_partition,
+        }
+
+    def spans(self, reader: Reader) -> dict[int, Span]:
+        """Return which offsets of the dead letters lie in the wanted time, by their partition.
+
+        Raises
+        ------
+        BrokerError
+            When the topic does not exist, or the broker does not answer.
+        """
+        bounds = reader.bounds()
+        starts = {p: low for p, (low, _) in bounds.items()}
+        ends = {p: high for p, (_, high) in bounds.items()}
+        if self.since is not None:
+            starts = reader.offsets_at(self.since, bounds)
+        if self.until is not None:
+            ends = reader.offsets_at(self.until, bounds)
+        return {p: (starts[p], max(starts[p], ends[p])) for p in bounds}
+
+
+def read_letters(reader: Reader, spans: Mapping[int, Span]) -> Iterator[tuple[DeadLetter, Message]]:
+    """Yield every letter of the spans with its message, each partition in order.
+
+    Raises
+    ------
+    BrokerError
+        When the broker stops answering.
+    """
+    starts = {partition: first for partition, (first, _) in spans.items()}
+    ends = {partition: end for partition, (_, end) in spans.items()}
+    for _, _, message in reader.read_until(starts, ends):
+        yield parse_dead_letter(message), message
 
 
 def parse_dead_letter(message: Message) -> DeadLetter:
@@ -70,6 +153,7 @@ def parse_dead_letter(message: Message) -> DeadLetter:
     return DeadLetter(
         partition=partition,
         offset=offset,
+        written_at=_written_at(message),
         reason=headers.get("anoean-reason", "unknown"),
         detail=headers.get("anoean-detail", ""),
         origin_topic=headers.get("anoean-topic", ""),
@@ -78,103 +162,11 @@ def parse_dead_letter(message: Message) -> DeadLetter:
         worker=headers.get("anoean-worker", ""),
         model_version=headers.get("anoean-model-version", ""),
         size_bytes=None if value is None else len(value),
-        preview="" if value is None else _preview(value),
+        preview="" if value is None else preview(value),
         is_cut=CUT_HEADER in headers,
+        replay_count=_whole(headers.get(REPLAY_COUNT_HEADER)) or 0,
+        replayed_from=headers.get(REPLAYED_FROM_HEADER, ""),
     )
-
-
-@dataclass(slots=True)
-class Positions:
-    """How far one partition of the dead letters has been replayed, for each reason.
-
-    A replay of one reason only must neither repeat its records nor hide those of other reasons
-    from a later replay. So the commit of the partition carries, as its metadata, the next offset of
-    each reason; ``*`` is that of all of them, and the committed offset itself.
-    """
-
-    next_of_reason: dict[str, int]
-
-    @classmethod
-    def from_commit(cls, committed: TopicPartition) -> "Positions":
-        """Read what an earlier replay has committed."""
-        positions = cls({})
-        with suppress(msgspec.DecodeError):  # somebody else's metadata: the offset alone counts
-            positions.next_of_reason = msgspec.json.decode(
-                committed.metadata or "{}", type=dict[str, int]
-            )
-        if committed.offset >= 0:
-            positions.next_of_reason[_ALL] = committed.offset
-        return positions
-
-    def first(self, reason: str | None, *, low: int) -> int:
-        """Return where to begin reading, not before `low`."""
-        seen = self.next_of_reason.get(_ALL, 0)
-        if reason is not None:
-            seen = max(seen, self.next_of_reason.get(reason, 0))
-        return max(seen, low)
-
-    def is_done(self, letter: DeadLetter) -> bool:
-        """Tell whether a letter has been replayed."""
-        return letter.offset < self.first(letter.reason, low=0)
-
-    def advance(self, reason: str | None, next_offset: int) -> None:
-        """Remember that everything of this reason (None: of all) before an offset is done."""
-        key = _ALL if reason is None else reason
-        self.next_of_reason[key] = max(next_offset, self.next_of_reason.get(key, 0))
-
-    def to_commit(self, topic: str, partition: int) -> TopicPartition:
-        """Return what to commit."""
-        seen = self.next_of_reason.get(_ALL, 0)
-        reasons = {
-            reason: offset
-            for reason, offset in self.next_of_reason.items()
-            if reason != _ALL and offset > seen
-        }
-        metadata = msgspec.json.encode(reasons).decode()
-        return TopicPartition(topic, partition, seen, metadata=metadata)
-
-
-def replay_counts(
-    reader: Reader, letters: Iterable[DeadLetter], *, timeout_s: float
-) -> dict[tuple[int, int], int]:
-    """Return how often the records behind dead letters had been sent again before.
-
-    The count is a header of the origin record, which the worker does not carry over: so the origin
-    is looked up, as far as it is still there.
-
-    Parameters
-    ----------
-    reader : Reader
-        Reader of the origin topic.
-    letters : iterable of DeadLetter
-        Letters of that topic.
-    timeout_s : float
-        Seconds for the whole look-up; what is not found in time counts as 0.
-
-    Returns
-    -------
-    dict of (int, int) to int
-        By partition and offset of the origin.
-    """
-    wanted: dict[int, set[int]] = {}
-    for letter in letters:
-        if letter.origin_partition is not None and letter.origin_offset is not None:
-            wanted.setdefault(letter.origin_partition, set()).add(letter.origin_offset)
-    bounds = reader.bounds()
-    counts: dict[tuple[int, int], int] = {}
-    for partition, offsets in wanted.items():
-        low, high = bounds.get(partition, (0, 0))
-        there = {offset for offset in offsets if low <= offset < high}
-        if not there:
-            continue
-        spans = reader.read_until(
-            {partition: min(there)}, {partition: max(there) + 1}, timeout_s=timeout_s
-        )
-        for _, offset, message in spans:
-            if offset in there:
-                count = _whole(header_texts(message).get(REPLAY_COUNT_HEADER))
-                counts[partition, offset] = count or 0
-    return counts
 
 
 def by_reason(letters: Iterable[DeadLetter]) -> Mapping[str, int]:
@@ -191,11 +183,26 @@ def as_document(letter: DeadLetter) -> dict[str, Any]:
     return document
 
 
-def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey; records may hold anything."""
+    return "".join(char if char.isprintable() else "." for char in text)
 
 
-def _preview(value: bytes) -> str:
+def preview(value: bytes) -> str:
+    """Return the beginning of a value on one line."""
     text = value[: PREVIEW_CHARS * 4].decode(errors="replace")
-    printable = "".join(char if char.isprintable() else "." for char in text[:PREVIEW_CHARS])
-    return printable + ("..." if len(text) > PREVIEW_CHARS else "")
+    return printable(text[:PREVIEW_CHARS]) + ("..." if len(text) > PREVIEW_CHARS else "")
+
+
+def _whole(text: str | None) -> int | None:
+    # Not isdecimal alone: it takes digits of all scripts, and int() any length of them.
+    fits = text is not None and text.isascii() and text.isdecimal() and len(text) < 20  # noqa: PLR2004  2**63 has 19
+    return int(text) if text is not None and fits else None
+
+
+def _written_at(message: Message) -> datetime | None:
+    _, stamp_ms = message.timestamp()
+    try:
+        return datetime.fromtimestamp(stamp_ms / 1000, tz=UTC) if stamp_ms >= 0 else None
+    except (ValueError, OverflowError, OSError):  # no year that a calendar has
+        return None

@@ -1,43 +1,39 @@
-"""``anoean dlq``: look at dead letters, and send them again."""
+"""``anoean dlq``: look at dead letters, send them again, or ask what the model says of them now."""
 
+import sys
 from collections import Counter, deque
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 from rich.markup import escape
 from rich.table import Table
 
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.dead_letters import (
-    REPLAY_COUNT_HEADER,
-    REPLAYED_FROM_HEADER,
     DeadLetter,
-    Positions,
+    Selection,
     as_document,
-    by_reason,
-    parse_dead_letter,
-    replay_counts,
+    printable,
+    read_letters,
 )
+from anoean_stream.cli.dlq_options import (
+    PartitionOption,
+    ReasonOption,
+    dlq_group,
+    selection_of,
+)
+from anoean_stream.cli.dlq_replay import replay
+from anoean_stream.cli.letter_view import letter_document, show_letter
+from anoean_stream.cli.moments import SinceOption, UntilOption
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.reader import Reader
-from anoean_stream.cli.sender import Sender
-from anoean_stream.errors import BrokerError, ConfigError
-from anoean_stream.records.deadletter import REASONS
-from anoean_stream.settings import Settings
+from anoean_stream.errors import ConfigError, DataError
 
 app = typer.Typer(
     help="Look at dead letters, and send them again.", no_args_is_help=True, rich_markup_mode="rich"
 )
-
-_LOOK_UP_S: Final = 30.0
-"""Seconds for looking up how often records were replayed before; it is information, not a duty."""
-
-ReasonOption = Annotated[
-    str | None,
-    typer.Option(metavar="REASON", help=f"Only these: {', '.join(REASONS)}.", show_default=False),
-]
 
 
 @app.command("list")
@@ -45,6 +41,9 @@ def list_letters(
     *,
     limit: Annotated[int, typer.Option(min=1, help="Show the newest so many.")] = 50,
     reason: ReasonOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    partition: PartitionOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -52,26 +51,26 @@ def list_letters(
 ) -> None:
     """List the dead letters that are in the topic now: why, from where, and what they look like.
 
+    Times are those at which the letters were written.
+
     [bold]Examples[/]
 
-    [cyan]anoean dlq list --reason wrong_type[/]
+    [cyan]anoean dlq list --reason wrong_type --since 2h[/]
 
     [cyan]anoean dlq list --json | jq .by_reason[/]
     """
     quiet_librdkafka(debug=debug)
     settings = load(config, overrides, debug=debug)
-    _check_reason(reason)
+    selection = selection_of(reason=reason, partition=partition, since=since, until=until)
     topic = settings.topics.dead_letters
     counts: Counter[str] = Counter()
     newest: deque[DeadLetter] = deque(maxlen=limit)
-    with Reader(settings, topic, group=_group(settings)) as reader:
-        bounds = reader.bounds()
-        starts = {partition: low for partition, (low, _) in bounds.items()}
-        ends = {partition: high for partition, (_, high) in bounds.items()}
-        for _, _, message in reader.read_until(starts, ends):
-            letter = parse_dead_letter(message)
-            counts[letter.reason] += 1
-            if reason in {None, letter.reason}:
+    n_read = 0
+    with Reader(settings, topic, group=dlq_group(settings)) as reader:
+        for letter, _ in read_letters(reader, selection.spans(reader)):
+            n_read += 1
+            if selection.takes(letter):
+                counts[letter.reason] += 1
                 newest.append(letter)
     if as_json:
         print_json(
@@ -84,192 +83,163 @@ def list_letters(
         )
         return
     if not counts:
-        err.print(f"no dead letters in {escape(topic)}")
+        others = f"; {n_read:,} others are there" if n_read else ""
+        err.print(f"no such dead letters in {escape(topic)}{others}")
         return
-    table = Table(title=f"{len(newest)} of {counts.total():,} dead letters in {escape(topic)}")
-    for heading in ("at", "reason", "detail", "origin"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("bytes", justify="right")
-    table.add_column("begins with", overflow="fold")
-    for letter in newest:
-        origin = f"{letter.origin_topic}/{letter.origin_partition}/{letter.origin_offset}"
-        table.add_row(
-            f"{letter.partition}/{letter.offset}",
-            escape(letter.reason),
-            escape(letter.detail),
-            escape(origin),
-            "-" if letter.size_bytes is None else f"{letter.size_bytes:,}",
-            escape(letter.preview),
-        )
-    out.print(table)
-    out.print(", ".join(f"{name}: {n:,}" for name, n in counts.most_common()))
+    out.print(_table(newest, title=f"{len(newest)} of {counts.total():,} in {escape(topic)}"))
+    summary = Table()
+    for heading in ("reason", "letters"):
+        summary.add_column(heading, justify="right" if heading == "letters" else "left")
+    for name, n in counts.most_common():
+        summary.add_row(escape(printable(name)), f"{n:,}")
+    out.print(summary)
 
 
-@app.command("replay")
-def replay(
-    *,
-    reason: ReasonOption = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Send at most so many.", show_default=False)
+@app.command("show")
+def show(
+    place: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PARTITION:OFFSET]",
+            help="Where the letter stands, as `dlq list` shows it.",
+            show_default=False,
+        ),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")
+    *,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[TOPIC/]PARTITION/OFFSET",
+            help="Instead: where the record was read.",
+            show_default=False,
+        ),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write the original bytes to stdout, and nothing else.")
     ] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Send dead letters back to the topic they came from, with their original bytes and key.
-
-    For after the exporter, the settings or the model was mended. What has been sent is remembered
-    (in the consumer group GROUP.dlq-replay), so that a second replay sends only what is new. A record
-    sent again carries the header anoean-replay-count; when it fails again, the next replay says so.
+    """Show one dead letter: all headers, and its bytes as hexadecimal digits and text.
 
     [bold]Examples[/]
 
-    [cyan]anoean dlq replay --dry-run[/]
+    [cyan]anoean dlq show 0:17[/]
 
-    [cyan]anoean dlq replay --reason wrong_type --limit 1000[/]
+    [cyan]anoean dlq show --origin flows/3/1234 --raw > record.json[/]
     """
     quiet_librdkafka(debug=debug)
     settings = load(config, overrides, debug=debug)
-    _check_reason(reason)
-    with Reader(settings, settings.topics.dead_letters, group=_group(settings)) as reader:
-        run = _Replay(settings, reader, reason=reason, limit=limit)
-        run.collect()
-        if not dry_run:
-            run.send()
-    _tell(run, dry_run=dry_run, as_json=as_json)
-
-
-class _Replay:
-    """One replay: first what is to be sent, then sending, then remembering."""
-
-    def __init__(
-        self, settings: Settings, reader: Reader, *, reason: str | None, limit: int | None
-    ) -> None:
-        self._settings = settings
-        self._reader = reader
-        self._reason = reason
-        self._limit = limit
-        self._positions: dict[int, Positions] = {}
-        self.todo: list[tuple[DeadLetter, Message]] = []
-        self.cut: list[DeadLetter] = []
-        self.n_sent = 0
-        self.repeats: dict[tuple[str, int | None, int | None], int] = {}
-
-    def collect(self) -> None:
-        """Read the letters that have not been sent again yet, up to the limit."""
-        bounds = self._reader.bounds()
-        for committed in self._committed(list(bounds)):
-            self._positions[committed.partition] = Positions.from_commit(committed)
-        starts = {
-            p: self._positions[p].first(self._reason, low=low) for p, (low, _) in bounds.items()
-        }
-        ends = {p: max(high, starts[p]) for p, (_, high) in bounds.items()}
-        reached = dict(starts)
-        for partition, offset, message in self._reader.read_until(starts, ends):
-            if self._limit is not None and len(self.todo) == self._limit:
-                break
-            reached[partition] = offset + 1
-            letter = parse_dead_letter(message)
-            wanted = self._reason in {None, letter.reason}
-            if not wanted or self._positions[partition].is_done(letter):
-                continue
-            if letter.is_cut:
-                self.cut.append(letter)
-            else:
-                self.todo.append((letter, message))
-        for partition, offset in reached.items():
-            self._positions[partition].advance(self._reason, offset)
-
-    def send(self) -> None:
-        """Send them, wait for the brokers, and only then remember that it is done."""
-        self._count_repeats()
-        sender = Sender(self._settings)
-        for letter, message in self.todo:
-            origin = (letter.origin_topic, letter.origin_partition, letter.origin_offset)
-            again = self.repeats.get(origin, 0) + 1
-            came_from = f"{self._reader.topic}/{letter.partition}/{letter.offset}"
-            sender.send(
-                letter.origin_topic or self._settings.topics.input,
-                message.value(),
-                key=message.key(),
-                headers=(
-                    (REPLAY_COUNT_HEADER, str(again).encode()),
-                    (REPLAYED_FROM_HEADER, came_from.encode()),
-                ),
-            )
-        sender.finish()
-        self.n_sent = sender.n_acknowledged
-        offsets = [p.to_commit(self._reader.topic, n) for n, p in self._positions.items()]
-        try:
-            self._reader.consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            message_text = (
-                f"{self.n_sent} records were sent again, but that could not be written down "
-                f"({error.args[0].str()}): another replay would send them twice"
-            )
-            raise BrokerError(message_text) from error
-
-    def _committed(self, partitions: list[int]) -> list[TopicPartition]:
-        asked = [TopicPartition(self._reader.topic, partition) for partition in partitions]
-        try:
-            return self._reader.consumer.committed(
-                asked, timeout=self._settings.broker.request_timeout_s
-            )
-        except KafkaException as error:
-            message = f"asking how far the last replay came failed: {error.args[0].str()}"
-            raise BrokerError(message) from error
-
-    def _count_repeats(self) -> None:
-        by_topic: dict[str, list[DeadLetter]] = {}
-        for letter, _ in self.todo:
-            by_topic.setdefault(letter.origin_topic, []).append(letter)
-        for topic, letters in by_topic.items():
-            if not topic:
-                continue
-            with Reader(self._settings, topic, group=_group(self._settings)) as origin:
-                found = replay_counts(origin, letters, timeout_s=_LOOK_UP_S)
-            self.repeats |= {(topic, *place): n for place, n in found.items() if n}
-
-
-def _tell(run: _Replay, *, dry_run: bool, as_json: bool) -> None:
-    letters = [letter for letter, _ in run.todo]
-    reasons = by_reason(letters)
-    if as_json:
-        print_json(
-            {
-                "dry_run": dry_run,
-                "found": len(letters),
-                "replayed": run.n_sent,
-                "by_reason": reasons,
-                "left_out_cut": len(run.cut),
-                "replayed_before": len(run.repeats),
-            }
-        )
-        return
-    counted = ", ".join(f"{name}: {n:,}" for name, n in reasons.items()) or "none"
-    verb = "would be sent again" if dry_run else "sent again and acknowledged"
-    out.print(f"{len(letters):,} dead letters {verb} ({counted})")
-    if run.cut:
-        err.print(
-            f"{len(run.cut):,} were left out: their values were cut to fit the topic; the whole "
-            "records are at the origin that `anoean dlq list` names"
-        )
-    if run.repeats:
-        err.print(
-            f"[yellow]{len(run.repeats):,} of them had been replayed before and failed again[/] "
-            f"(up to {max(run.repeats.values())} times): mend their cause first"
-        )
-
-
-def _check_reason(reason: str | None) -> None:
-    if reason is not None and reason not in REASONS:
-        message = f"unknown reason {reason!r}; expected one of: {', '.join(REASONS)}"
+    if (place is None) == (origin is None) or (raw and as_json):
+        message = "give either PARTITION:OFFSET or --origin, and at most one of --raw and --json"
         raise ConfigError(message)
+    topic = settings.topics.dead_letters
+    with Reader(settings, topic, group=dlq_group(settings)) as reader:
+        letter, found = (
+            _letter_at(reader, place)
+            if place is not None
+            else _letter_of(reader, origin or "", input_topic=settings.topics.input)
+        )
+    if raw:
+        value = found.value()
+        if value is None:
+            err.print("this record is a tombstone: it has no bytes")
+        sys.stdout.buffer.write(value or b"")
+        sys.stdout.buffer.flush()
+    elif as_json:
+        print_json(letter_document(letter, found))
+    else:
+        show_letter(letter, found, topic=topic)
 
 
-def _group(settings: Settings) -> str:
-    return f"{settings.consumer.group_id}.dlq-replay"
+app.command("replay")(replay)
+
+
+@app.command("purge")
+def purge(
+    *,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Refused: Kafka's retention removes dead letters, and only the topic's settings decide when."""
+    settings = load(config, overrides, debug=debug)
+    topic, servers = settings.topics.dead_letters, settings.broker.bootstrap_servers
+    message = (
+        f"dead letters are not purged by hand: a letter that nobody looked at would be lost for "
+        f"good. Kafka removes them by the retention of {topic!r}; set it, to seven days for "
+        f"instance, with: kafka-configs.sh --bootstrap-server {servers} --alter "
+        f"--entity-type topics --entity-name {topic} --add-config retention.ms=604800000"
+    )
+    raise ConfigError(message)
+
+
+def _table(letters: "deque[DeadLetter]", *, title: str) -> Table:
+    table = Table(title=title)
+    for heading in ("at", "written", "reason", "origin"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("bytes", "replays"):
+        table.add_column(heading, justify="right")
+    for heading in ("begins with", "detail"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    for letter in letters:
+        written = letter.written_at
+        table.add_row(
+            letter.place,
+            "-" if written is None else written.strftime("%m-%d %H:%M:%S"),
+            escape(printable(letter.reason)),
+            escape(printable(letter.origin)),
+            "-" if letter.size_bytes is None else f"{letter.size_bytes:,}",
+            str(letter.replay_count or ""),
+            escape(letter.preview),
+            escape(printable(letter.detail)),
+        )
+    return table
+
+
+def _letter_at(reader: Reader, place: str) -> tuple[DeadLetter, Message]:
+    numbers = _numbers(place)
+    if numbers is None:
+        message = f"{place!r} is no place of a dead letter; give PARTITION:OFFSET, such as 0:17"
+        raise ConfigError(message)
+    partition, offset = numbers
+    low, high = reader.bounds().get(partition, (0, 0))
+    if low <= offset < high:
+        for found in read_letters(reader, {partition: (offset, offset + 1)}):
+            return found
+    there = f"it holds offsets {low} to {high - 1}" if high > low else "it holds none"
+    message = f"there is no dead letter at {place} of {reader.topic!r}; {there}"
+    raise DataError(message)
+
+
+def _letter_of(reader: Reader, origin: str, *, input_topic: str) -> tuple[DeadLetter, Message]:
+    """Return the newest letter of a record; the topic has to be read through for it."""
+    *named, partition, offset = ["", *origin.replace(":", "/").split("/")]
+    topic, numbers = "/".join(named).strip("/"), _numbers(f"{partition}:{offset}")
+    if numbers is None:
+        message = f"{origin!r} is no origin; give TOPIC/PARTITION/OFFSET, such as flows/3/1234"
+        raise ConfigError(message)
+    wanted = (topic or input_topic, *numbers)
+    found: list[tuple[DeadLetter, Message]] = []
+    for letter, message_found in read_letters(reader, Selection().spans(reader)):
+        if (letter.origin_topic, letter.origin_partition, letter.origin_offset) == wanted:
+            found.append((letter, message_found))
+    if not found:
+        message = (
+            f"no dead letter of {'/'.join(map(str, wanted))} in {reader.topic!r}: it was scored, is "
+            "not read yet, or retention has removed its letter"
+        )
+        raise DataError(message)
+    if len(found) > 1:
+        places = ", ".join(letter.place for letter, _ in found)
+        err.print(f"{len(found)} letters of this record, the newest is shown: {places}")
+    return max(found, key=lambda pair: (pair[1].timestamp()[1], pair[0].offset))
+
+
+def _numbers(text: str) -> tuple[int, int] | None:
+    partition, _, offset = text.replace("/", ":").partition(":")
+    if not all(part.isascii() and part.isdecimal() for part in (partition, offset)):
+        return None
+    return int(partition[:9]), int(offset[:19])

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final, Self, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -38,11 +39,15 @@ class Reader:
         self._settings = settings
         self.topic = topic
         self._fatal: BrokerError | None = None
+        self._ended: set[int] = set()
         config: dict[str, Any] = {
             **consumer_config(settings),
             "group.id": group,
             # An offset that is no longer there (retention, a new embedded broker): take what is.
             "auto.offset.reset": "earliest",
+            # A topic may end in records that nobody is given (markers of transactions): only this
+            # event tells that the end is reached.
+            "enable.partition.eof": True,
             "error_cb": self._heard,
         }
         config.pop("group.instance.id", None)
@@ -81,8 +86,50 @@ class Reader:
             raise BrokerError(missing_topic_sentence(self.topic, servers))
         return {partition: self._bounds(partition) for partition in partitions}
 
+    def offsets_at(self, moment: datetime, bounds: Mapping[int, tuple[int, int]]) -> dict[int, int]:
+        """Return, by partition, the first offset whose record is not older than a moment.
+
+        Where there is none it is the end that `bounds` names. Timestamps need not increase: behind
+        that offset older records may stand.
+
+        Raises
+        ------
+        BrokerError
+            When no broker answers, or it refuses us.
+        """
+        asked_ms = max(round(moment.timestamp() * 1000), 0)
+        asked = [TopicPartition(self.topic, partition, asked_ms) for partition in bounds]
+        try:
+            found = self.consumer.offsets_for_times(
+                asked, timeout=self._settings.broker.request_timeout_s
+            )
+        except KafkaException as error:
+            raise self._error(error, f"asking {self.topic!r} for offsets by time") from error
+        for at in found:
+            if at.error is not None:
+                raise self._error(KafkaException(at.error), f"asking {self.topic!r} by time")
+        return {
+            at.partition: bounds[at.partition][1] if at.offset < 0 else at.offset for at in found
+        }
+
+    def committed(self) -> dict[int, TopicPartition]:
+        """Return what the group has committed, by partition; a negative offset is nothing.
+
+        Raises
+        ------
+        BrokerError
+            When no broker answers, or it refuses us.
+        """
+        asked = [TopicPartition(self.topic, partition) for partition in self.partitions()]
+        try:
+            found = self.consumer.committed(asked, timeout=self._settings.broker.request_timeout_s)
+        except KafkaException as error:
+            raise self._error(error, "asking for committed offsets") from error
+        return {at.partition: at for at in found}
+
     def start_at(self, offsets: Mapping[int, int]) -> None:
         """Read on from these offsets, by partition."""
+        self._ended.clear()
         self.consumer.assign(
             [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
         )
@@ -101,7 +148,7 @@ class Reader:
         if first is None:
             return []
         messages = [first, *self.consumer.consume(_BATCH - 1, 0.002)]
-        return [message for message in messages if message.error() is None]
+        return [message for message in messages if not self._is_event(message)]
 
     def raise_if_hopeless(self) -> None:
         """Raise what no waiting can mend, if librdkafka has reported such a thing.
@@ -130,6 +177,26 @@ class Reader:
         BrokerError
             When the broker stops answering for half a minute, or refuses us.
         """
+        for messages in self.read_batches(starts, ends, timeout_s=timeout_s):
+            for message in messages:
+                partition, offset = place(message)
+                if offset < ends.get(partition, 0):
+                    yield partition, offset, message
+
+    def read_batches(
+        self,
+        starts: Mapping[int, int],
+        ends: Mapping[int, int],
+        *,
+        timeout_s: float | None = None,
+    ) -> Iterator[list[Message]]:
+        """Yield what `read_until` does in batches, with what came from beyond the ends.
+
+        Raises
+        ------
+        BrokerError
+            When the broker stops answering for half a minute, or refuses us.
+        """
         waiting = {p: end for p, end in ends.items() if starts[p] < end}
         if not waiting:
             return
@@ -139,11 +206,9 @@ class Reader:
         while waiting:
             if timeout_s is not None and time.monotonic() - began > timeout_s:
                 return
-            for message in self.poll(0.2):
-                deadline = time.monotonic() + _STALL_S
-                partition, offset = place(message)
-                if partition in waiting and offset < ends[partition]:
-                    yield partition, offset, message
+            if messages := self.poll(0.2):
+                yield messages
+                deadline = time.monotonic() + _STALL_S  # not counting the caller's own time
             self._drop_finished(waiting)
             if time.monotonic() > deadline:
                 message_text = (
@@ -162,12 +227,22 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _is_event(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return False
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the public name of a local error code
+            self._ended.add(place(message)[0])
+        return True
+
     def _drop_finished(self, waiting: dict[int, int]) -> None:
         # By position, not by the last record: offsets have holes (compaction, transactions).
         asked = [TopicPartition(self.topic, partition) for partition in waiting]
         for at in self.consumer.position(asked):
-            if at.offset >= waiting[at.partition]:
+            if at.offset >= waiting[at.partition] or at.partition in self._ended:
                 del waiting[at.partition]
+                # What is written meanwhile would be fetched for nothing.
+                self.consumer.pause([TopicPartition(self.topic, at.partition)])
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         try:

@@ -11,6 +11,7 @@ from confluent_kafka import Message
 from faust.types import TP
 
 from anoean_stream.records.chunk import Chunk
+from anoean_stream.records.outgoing import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,27 @@ def chunks_of(
             keys=list(map(Message.key, group)),
             offsets=cast("Sequence[int]", list(map(Message.offset, group))),
             timestamps_ms=[stamp for _, stamp in map(Message.timestamp, group)],
+            headers_of=_HeadersOf(group),
         )
         fetched.append(Fetched(tp, epochs[tp], chunk, high_watermark(tp)))
     return fetched
+
+
+class _HeadersOf:
+    """Headers by place in the chunk; keeps the messages, which hold them undecoded, until then.
+
+    The messages share their values and keys with the chunk, so what they cost is about 100 bytes
+    each for as long as the chunk is in flight.
+    """
+
+    __slots__ = ("_messages",)
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages = messages
+
+    def __call__(self, index: int) -> Headers:
+        pairs = cast("list[tuple[str, bytes | None]]", self._messages[index].headers() or [])
+        return tuple((name, value or b"") for name, value in pairs)
 
 
 def tp_of(message: Message) -> TP:

@@ -142,6 +142,14 @@ class Metrics:
             "anoean_broker_errors", "Errors that librdkafka reported.", registry=registry
         )
 
+        # When the counters began: what `anoean verify` compares them with must lie after it.
+        self.started_at = prometheus.Gauge(
+            "anoean_worker_started_timestamp_seconds",
+            "When this worker began to count.",
+            registry=registry,
+        )
+        self.started_at.set_to_current_time()
+
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return prometheus.generate_latest(self.registry)

@@ -1,7 +1,15 @@
 """A run of records of one partition, as fetched: the unit that is scored, acknowledged, committed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from anoean_stream.records.outgoing import Headers
+
+
+def no_headers(index: int) -> Headers:
+    """Return no headers, whichever record is asked for."""
+    del index
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,10 @@ class Chunk:
         Offsets in the partition.
     timestamps_ms : sequence of int, length B
         Kafka timestamps, milliseconds since 1970; -1 when the broker has none.
+    headers_of : callable
+        Gives the Kafka headers of a record by its place, from 0. A function, because only records
+        that are rejected are ever asked for theirs: making them for all would cost more than
+        fetching.
     """
 
     topic: str
@@ -32,6 +44,7 @@ class Chunk:
     keys: Sequence[bytes | None]
     offsets: Sequence[int]
     timestamps_ms: Sequence[int]
+    headers_of: Callable[[int], Headers] = field(default=no_headers, repr=False, compare=False)
 
     @property
     def n_records(self) -> int:

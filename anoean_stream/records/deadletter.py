@@ -4,7 +4,7 @@ import hashlib
 from typing import Final, Literal, get_args
 
 from anoean_stream.records.chunk import Chunk
-from anoean_stream.records.outgoing import OutRecord
+from anoean_stream.records.outgoing import Headers, OutRecord
 
 Reason = Literal[
     "tombstone",  # null value: a deletion marker of a compacted topic
@@ -20,6 +20,18 @@ Reason = Literal[
 
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 
+REPLAY_COUNT_HEADER: Final = "anoean-replay-count"
+"""How many times a record has been sent again. On the record that was sent, and, when it could not
+be scored then either, on the new dead letter: a replay leaves out what has failed often enough."""
+
+REPLAYED_FROM_HEADER: Final = "anoean-replayed-from"
+"""topic/partition/offset of the dead letter that was sent again; carried on in the same way."""
+
+_REPLAY_COUNT_DIGITS: Final = 9
+_REPLAYED_FROM_MAX_BYTES: Final = 300
+"""A topic's name has at most 249 characters. Whoever writes to the input can write these headers:
+longer ones could make a dead letter that no topic takes."""
+
 _DETAIL_MAX_CHARS: Final = 500
 """Shorter loses the field's name, longer copies payload into headers."""
 
@@ -30,7 +42,8 @@ def dead_letter(
     """Return the dead letter of one record of a chunk.
 
     Value and key are the original bytes, unchanged; everything else is in the headers, so that
-    ``anoean dlq replay`` can put the very same message back.
+    ``anoean dlq replay`` can put the very same message back. A record that was replayed before
+    keeps the headers that say so; of its other headers none is carried on.
 
     Parameters
     ----------
@@ -57,8 +70,18 @@ def dead_letter(
             ("anoean-timestamp-ms", str(chunk.timestamps_ms[index]).encode()),
             ("anoean-worker", worker_id.encode()),
             ("anoean-model-version", model_version.encode()),
+            *_replay_marks(chunk.headers_of(index)),
         ),
     )
+
+
+def _replay_marks(headers: Headers) -> Headers:
+    marks = dict(headers)
+    count = marks.get(REPLAY_COUNT_HEADER, b"")
+    if not count.isdigit() or len(count) > _REPLAY_COUNT_DIGITS:
+        return ()
+    came_from = marks.get(REPLAYED_FROM_HEADER, b"")[:_REPLAYED_FROM_MAX_BYTES]
+    return ((REPLAY_COUNT_HEADER, count), (REPLAYED_FROM_HEADER, came_from))
 
 
 def truncated(record: OutRecord, max_bytes: int) -> OutRecord:

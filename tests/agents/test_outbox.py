@@ -11,12 +11,13 @@ from confluent_kafka import KafkaError
 
 from anoean_stream.agents import Outbox, Scorer
 from anoean_stream.detector.bundle import ServedModel, read_bundle_folder
-from anoean_stream.errors import BrokerError
+from anoean_stream.errors import BrokerError, DeadLetterLimitError
 from anoean_stream.kafka.producer import BatchItem, Undelivered
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.pipeline import Pipeline, Verdict
 from anoean_stream.records.chunk import Chunk
+from anoean_stream.records.deadlimit import DeadLimit
 from anoean_stream.settings import AlertSettings, ScoringSettings, TopicSettings
 from tests.support.models import attack_row, make_bundle, make_rows
 
@@ -64,12 +65,15 @@ def make_verdict(model: ServedModel, values: list[bytes | None], *, offset: int 
     return pipeline.score_chunk(chunk)
 
 
-def make_outbox(producer: FaultyProducer, metrics: Metrics) -> Outbox:
+def make_outbox(
+    producer: FaultyProducer, metrics: Metrics, *, dead_limit: DeadLimit | None = None
+) -> Outbox:
     return Outbox(
         lambda: producer,
         topics=TopicSettings(),
         metrics=metrics,
         message_max_bytes=1_000_000,
+        dead_limit=dead_limit,
     )
 
 
@@ -167,6 +171,32 @@ def test_chunks_are_acknowledged_in_order_and_only_after_their_delivery(
     assert metrics.registry.get_sample_value(
         "anoean_dead_letters_total", {"reason": "not_json"}
     ) == len(verdicts)
+
+
+def test_dead_limit_ends_the_outbox_when_its_chunk_is_delivered_and_acknowledged(
+    model: ServedModel,
+) -> None:
+    verdicts = [make_verdict(model, [b"{", b"[]"], offset=2 * i) for i in range(3)]
+    producer = FaultyProducer(lambda _, __: None)
+    outbox = make_outbox(producer, Metrics(), dead_limit=DeadLimit(ratio=None, window=1000, run=4))
+    acknowledged: list[int] = []
+
+    async def scenario() -> None:
+        await outbox.start()
+        for verdict in verdicts:
+
+            async def acknowledge(first: int = verdict.chunk.offsets[0]) -> None:
+                acknowledged.append(first)
+
+            await outbox.put(verdict, acknowledge)
+        await outbox._crashed.wait()  # mode has no public way to wait for it
+        await outbox.stop()
+
+    run(scenario())
+
+    assert isinstance(outbox.crash_reason, DeadLetterLimitError)
+    assert acknowledged == [0, 2]
+    assert len(producer.delivered) == 4
 
 
 def test_third_verdict_waits_while_two_are_undelivered(model: ServedModel) -> None:

@@ -36,6 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "kafka": {"records"},
     "registry": {"detector", "features", "records"},
     "simulate": {"records", "features"},
+    "reconcile": {"records"},
     "agents": {"pipeline", "records", "detector", "features", "kafka", "registry"},
     "app": {"agents", "pipeline", "records", "detector", "features", "kafka", "registry"},
     "trainer": {"features", "detector", "records", "registry"},

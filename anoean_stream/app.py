@@ -29,6 +29,7 @@ from mode.types import ServiceT
 from anoean_stream.agents import Outbox, Scorer, add_detector
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
+from anoean_stream.kafka.faults import is_unknown_topic
 from anoean_stream.kafka.producer import Producer
 from anoean_stream.kafka.wire import Wire, WireListener
 from anoean_stream.observe.health import Health
@@ -101,6 +102,7 @@ class _Listener(WireListener):
 
     def on_assigned(self, tps: frozenset[TP]) -> None:
         self._assigned |= tps
+        self._health.joined(time.monotonic())
         self._metrics.rebalances.inc()
         self._report()
         log.info("partitions_assigned", new=_named(tps), n=len(self._assigned))
@@ -119,9 +121,35 @@ class _Listener(WireListener):
     def on_poll(self, monotonic_s: float) -> None:
         self._health.polled(monotonic_s)
 
+    def on_joining(self) -> None:
+        self._health.joining(time.monotonic())
+
+    def on_acknowledged(self, tp: TP) -> None:
+        del tp
+        self._health.acknowledged(time.monotonic())
+
+    def on_sending(self) -> None:
+        self._health.sending(time.monotonic())
+
+    def on_sent(self) -> None:
+        self._health.sent()
+
+    def on_answer(self) -> None:
+        self._health.answered(time.monotonic())
+
+    def on_statistics(self, *, n_connected: int, is_joined: bool, n_waiting: int) -> None:
+        now = time.monotonic()
+        if is_joined:
+            self._health.joined(now)
+        else:
+            self._health.joining(now)
+        self._health.brokers(n_connected, now)
+        self._health.waiting(n_waiting, now)
+
     def on_broker_error(self, error: KafkaError) -> None:
-        del error  # the transport logs it, rate-limited
-        self._metrics.broker_errors.inc()
+        self._metrics.broker_errors.inc()  # the transport logs it, rate-limited
+        if is_unknown_topic(error):
+            self._health.topic_missing(time.monotonic())
 
     def on_commit(self, offsets: Mapping[TP, int]) -> None:
         self._metrics.commits.inc()
@@ -224,7 +252,12 @@ def make_app(settings: Settings) -> WorkerApp:
     ConfigError
         When the settings cannot work together.
     """
-    health = Health(liveness_timeout_s=settings.worker.liveness_timeout_s)
+    own = settings.worker
+    health = Health(
+        liveness_timeout_s=own.liveness_timeout_s,
+        stall_timeout_s=own.stall_timeout_s,
+        rebalance_timeout_s=own.rebalance_timeout_s,
+    )
     metrics = Metrics()
     scorer = Scorer(health=health, metrics=metrics)
     app = WorkerApp(settings.consumer.group_id, **FAUST_SETTINGS)

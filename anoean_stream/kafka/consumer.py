@@ -36,6 +36,7 @@ from anoean_stream.kafka.faults import (
 from anoean_stream.kafka.ledger import OffsetLedger
 from anoean_stream.kafka.poller import ConsumerHandle, OnCommit, Poller, PollerLimits
 from anoean_stream.kafka.stateless import StatelessConsumer
+from anoean_stream.kafka.statistics import read_statistics
 from anoean_stream.kafka.wire import wire_of
 
 logger = logging.getLogger("anoean.kafka.consumer")
@@ -154,6 +155,7 @@ class Consumer(StatelessConsumer):
         await self._wire.gate.wait()
         self._poller = self._new_poller()
         self._tell_wanted()
+        self._wire.listener.on_joining()
         self._poller.start(self._names)
 
     async def _become_ready(self) -> None:
@@ -176,10 +178,16 @@ class Consumer(StatelessConsumer):
         connect = type(self).connect
 
         def connected(on_commit: OnCommit) -> ConsumerHandle:
-            callbacks = {"on_commit": on_commit, "error_cb": bridge.heard}
+            callbacks = {
+                "on_commit": on_commit,
+                "error_cb": bridge.heard,
+                "stats_cb": bridge.told,
+            }
             return connect({**config, **callbacks}, logger=client_logger("consumer"))
 
-        return Poller(connected, bridge, limits=limits, incremental=incremental)
+        poller = Poller(connected, bridge, limits=limits, incremental=incremental)
+        bridge.n_in_flight = lambda: poller.n_in_flight
+        return poller
 
     # ------------------------------------------------------------------ handing over
 
@@ -231,6 +239,7 @@ class Consumer(StatelessConsumer):
                 self._handed_over[fetched.tp].pop(fetched.first, None)
             message.leave()
         self._ack_seen.set()
+        self._wire.listener.on_acknowledged(message.tp)
         notify(self._waiting_for_ack)
         return True
 
@@ -465,6 +474,7 @@ class _Bridge:
         self._consumer = consumer
         self._loop = loop
         self._listener = wire_of(consumer.app).listener
+        self.n_in_flight: Callable[[], int] = int  # 0, until there is a poller
 
     def _post(self, function: Callable[..., object], *args: object) -> None:
         try:
@@ -493,6 +503,15 @@ class _Bridge:
     def heard(self, error: KafkaError) -> None:
         """Take what librdkafka's error callback says; it knows no topic."""
         self.reported(error, None)
+
+    def told(self, report: str) -> None:
+        """Take librdkafka's statistics."""
+        found = read_statistics(report)
+        self._listener.on_statistics(
+            n_connected=found.n_connected,
+            is_joined=found.is_joined,
+            n_waiting=found.n_unread + self.n_in_flight(),
+        )
 
     def polled(self, monotonic_s: float) -> None:
         self._listener.on_poll(monotonic_s)

@@ -35,6 +35,7 @@ from anoean_stream.kafka.wire import Wire, WireListener
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.observe.web import WebServer
+from anoean_stream.overload.episode import Overload
 from anoean_stream.pipeline import Pipeline, verify_bundle
 from anoean_stream.registry.registry import Registry
 from anoean_stream.registry.watch import ModelWatch
@@ -61,6 +62,11 @@ FAUST_SETTINGS: Final[Mapping[str, Any]] = {
     "worker_redirect_stdouts": False,
 }
 """What our transport and our agent need of Faust; the same for every worker."""
+
+
+_LAST_NOTICE_SHARE: Final = 0.9
+"""Until which part of worker.shutdown_deadline_s the last notice may take: between leaving the
+group (0.85) and the producer's end (0.95)."""
 
 
 class _Boot(BootStrategy):
@@ -95,7 +101,8 @@ class WorkerApp(faust.App):
 class _Listener(WireListener):
     """Turns what the transport reports into health and metrics."""
 
-    def __init__(self, health: Health, metrics: Metrics) -> None:
+    def __init__(self, health: Health, metrics: Metrics, overload: Overload) -> None:
+        self._overload = overload
         self._health = health
         self._metrics = metrics
         self._assigned: set[TP] = set()
@@ -109,6 +116,7 @@ class _Listener(WireListener):
 
     def on_revoked(self, tps: frozenset[TP]) -> None:
         self._assigned -= tps
+        self._overload.forget(tps)
         for tp in tps:
             self._metrics.lag.remove(tp.topic, str(tp.partition))
         self._report()
@@ -141,6 +149,8 @@ class _Listener(WireListener):
         now = time.monotonic()
         if is_joined:
             self._health.joined(now)
+            if self._health.n_partitions is None:  # a spare: KIP-848 announces no empty assignment
+                self._health.n_partitions = 0
         else:
             self._health.joining(now)
         self._health.brokers(n_connected, now)
@@ -159,6 +169,7 @@ class _Listener(WireListener):
         if high_watermark >= 0:
             gauge = self._metrics.lag.labels(tp.topic, str(tp.partition))
             gauge.set(max(high_watermark - next_offset, 0))
+            self._overload.on_lag(tp, max(high_watermark - next_offset, 0))
 
     def _report(self) -> None:
         self._health.n_partitions = len(self._assigned)
@@ -239,6 +250,30 @@ class ModelService(Service):
         )
 
 
+class LastNotice(Service):
+    """Says, when the worker stops while it samples, what was dropped since the last notice."""
+
+    def __init__(self, app: WorkerApp, overload: Overload, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._app = app
+        self._overload = overload
+
+    async def on_stop(self) -> None:
+        """Send it, within the stop's deadline; the notice before it named an open range."""
+        notice = self._overload.close()
+        if notice is None:
+            return
+        item = (self._app.settings.topics.alerts, notice.key, notice.value, notice.headers)
+        limit_s = self._app.wire.stop_clock.left_s(_LAST_NOTICE_SHARE)
+        try:
+            failures = await asyncio.wait_for(_producer(self._app).send_batch([item]), limit_s)
+        except TimeoutError:
+            log.warning("last_notice_not_delivered", reason=f"no answer within {limit_s:.1f} s")
+        else:
+            for failure in failures:
+                log.warning("last_notice_not_delivered", reason=str(failure))
+
+
 def make_app(settings: Settings) -> WorkerApp:
     """Return the Faust app of one worker; nothing is connected yet.
 
@@ -263,7 +298,9 @@ def make_app(settings: Settings) -> WorkerApp:
     app = WorkerApp(settings.consumer.group_id, **FAUST_SETTINGS)
     app.settings, app.health, app.metrics, app.scorer = settings, health, metrics, scorer
     app.model_loaded = asyncio.Event()
-    app.wire = Wire(settings=settings, gate=app.model_loaded, listener=_Listener(health, metrics))
+    overload = Overload(settings.overload, worker_id=worker_id(settings))
+    listener = _Listener(health, metrics, overload)
+    app.wire = Wire(settings=settings, gate=app.model_loaded, listener=listener)
     outbox = Outbox(
         lambda: _producer(app),
         topics=settings.topics,
@@ -272,8 +309,9 @@ def make_app(settings: Settings) -> WorkerApp:
     )
     models = ModelService(app, Registry(settings.registry.url))
     web = WebServer(settings.web, health=health, metrics=metrics)
-    app.own_services = (*((web,) if settings.web.enabled else ()), models, outbox)
-    add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox)
+    last_notice = LastNotice(app, overload)
+    app.own_services = (*((web,) if settings.web.enabled else ()), models, last_notice, outbox)
+    add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox, overload=overload)
     return app
 
 

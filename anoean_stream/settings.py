@@ -291,6 +291,30 @@ class WorkerSettings(Section):
     """seconds from a failing /live until the worker ends itself with exit code 6"""
 
 
+class OverloadSettings(Section):
+    """What to do when records come faster than they can be scored."""
+
+    policy: Literal["wait", "sample"] = "wait"
+    """wait scores every record, however late; sample drops some beyond the limits below, counts them and says so on the alerts topic"""
+    max_lag_records: int | None = Field(1_000_000, ge=1)
+    """sample when this worker's partitions have more unread records than this, until half of it; null: no limit"""
+    max_age_s: float | None = Field(None, gt=0)
+    """sample when the next record is older than so many seconds (by its Kafka timestamp), until half of it; null: no limit"""
+    sample_share: float = Field(0.1, gt=0, lt=1)
+    """share of records still scored while sampling; which ones depends on partition and offset only"""
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.policy == "sample" and self.max_lag_records is None and self.max_age_s is None:
+            raise cross_check(
+                "policy sample needs max_lag_records or max_age_s: without a limit it never begins",
+                "policy",
+                "max_lag_records",
+                "max_age_s",
+            )
+        return self
+
+
 class WebSettings(Section):
     """Health and metrics."""
 
@@ -370,6 +394,7 @@ class Settings(Section):
     scoring: ScoringSettings = ScoringSettings()
     alerts: AlertSettings = AlertSettings()
     worker: WorkerSettings = WorkerSettings()
+    overload: OverloadSettings = OverloadSettings()
     web: WebSettings = WebSettings()
     logging: LoggingSettings = LoggingSettings()
     training: TrainingSettings = TrainingSettings()

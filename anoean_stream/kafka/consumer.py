@@ -506,7 +506,8 @@ class _Bridge:
 
     def told(self, report: str) -> None:
         """Take librdkafka's statistics."""
-        found = read_statistics(report)
+        own = wire_of(self._consumer.app).settings.consumer
+        found = read_statistics(report, is_kip848=own.group_protocol == "consumer")
         self._listener.on_statistics(
             n_connected=found.n_connected,
             is_joined=found.is_joined,

@@ -14,6 +14,9 @@ _CONNECTED: Final = frozenset({"UP", "UPDATE"})
 _JOINED: Final = "steady"
 """State of a member that has its assignment, be it an empty one."""
 
+_COORDINATED: Final = "up"
+"""State of a member that talks to its coordinator."""
+
 _NOT_OURS: Final = frozenset({"none", "stopping", "stopped"})
 """Fetch states of a partition that this consumer does not read (any more)."""
 
@@ -33,7 +36,8 @@ class _Topic(msgspec.Struct):
     partitions: dict[str, _Partition] = {}
 
 
-class _Group(msgspec.Struct):
+class _Group(msgspec.Struct, frozen=True):
+    state: str = ""
     join_state: str = ""
 
 
@@ -66,8 +70,16 @@ class Statistics(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Report).decode
 
 
-def read_statistics(text: str) -> Statistics:
+def read_statistics(text: str, *, is_kip848: bool = False) -> Statistics:
     """Boil a report down.
+
+    Parameters
+    ----------
+    text : str
+        What librdkafka hands its statistics callback.
+    is_kip848 : bool
+        Whether the group protocol is ``consumer``: there a member that is assigned nothing hears
+        nothing, so one that has found its coordinator counts as joined.
 
     Raises
     ------
@@ -83,7 +95,8 @@ def read_statistics(text: str) -> Statistics:
     ]
     return Statistics(
         n_connected=sum(broker.state in _CONNECTED for broker in report.brokers.values()),
-        is_joined=report.cgrp.join_state == _JOINED,
+        is_joined=report.cgrp.join_state == _JOINED
+        or (is_kip848 and report.cgrp.state == _COORDINATED),
         n_unread=sum(
             one.fetchq_cnt + max(0, one.ls_offset - one.next_offset) * (one.next_offset >= 0)
             for one in ours

@@ -64,9 +64,9 @@ FAUST_SETTINGS: Final[Mapping[str, Any]] = {
 """What our transport and our agent need of Faust; the same for every worker."""
 
 
-_LAST_NOTICE_SHARE: Final = 0.9
+_LAST_NOTICE_SHARE: Final = 0.83
 """Until which part of worker.shutdown_deadline_s the last notice may take: between leaving the
-group (0.85) and the producer's end (0.95)."""
+group (0.8) and the last deliveries (0.85)."""
 
 
 class _Boot(BootStrategy):

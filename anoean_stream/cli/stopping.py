@@ -33,8 +33,8 @@ log = structlog.get_logger("anoean.stop")
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 FORCE_SHARE: Final = 0.97
-"""Part of the deadline after which force is used: an orderly stop is over by 0.95, and the last
-words must fit in before 1."""
+"""Part of the deadline after which force is used: an orderly stop is over by 0.9 (deliveries end at
+0.85), and the last words must fit in before 1."""
 
 FORCED_WORDS_S: Final = 0.1
 """Seconds for the last words when there is hardly any time left, or somebody has asked twice."""

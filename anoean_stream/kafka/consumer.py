@@ -47,8 +47,8 @@ that was taken away is marked with `STALE` instead."""
 STALE: Final = -1
 
 DRAIN_SHARE: Final = 0.6
-COMMIT_SHARE: Final = 0.75
-LEAVE_SHARE: Final = 0.85
+COMMIT_SHARE: Final = 0.7
+LEAVE_SHARE: Final = 0.8
 """Until which part of worker.shutdown_deadline_s agents may finish, the last commit may take, and the
 group may be left; the rest is the producer's and the process's."""
 

@@ -37,8 +37,11 @@ logger = logging.getLogger("anoean.kafka.producer")
 POLL_S: Final = 0.1
 """Seconds one poll for delivery reports waits; only how soon the thread sees the halt flag."""
 
-FLUSH_SHARE: Final = 0.95
+FLUSH_SHARE: Final = 0.85
 """Until which part of worker.shutdown_deadline_s deliveries may be waited for."""
+
+FIRST_FLUSH_SHARE: Final = 0.7
+"""The same while the consumer still has to leave the group: Faust flushes before and after."""
 
 _HOPELESS: Final = frozenset(
     {
@@ -171,7 +174,7 @@ class Producer(FaustProducer):
         while self._client is not None and len(self._client):
             if self.app.should_stop:
                 clock.start()
-                if clock.left_s(FLUSH_SHARE) <= 0:
+                if clock.left_s(FIRST_FLUSH_SHARE) <= 0:
                     return
             self._room.clear()
             await self._wait_for_room(POLL_S)

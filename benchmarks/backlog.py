@@ -1,4 +1,4 @@
-"""A worker that is far behind: how much memory does it take while it catches up?
+"""The memory of a worker that is far behind, while it catches up.
 
 ``python -m benchmarks.backlog`` fills a topic on a real Kafka, starts one ``anoean serve``, reads its
 resident memory twice a second until the last record is committed, and holds the peak against the

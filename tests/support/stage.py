@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from confluent_kafka import KafkaException
 
 from anoean_stream.registry.registry import Registry
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import committed, create_topic
 from tests.support.models import make_bundle, make_rows
-from tests.support.topics import publish, read_all
+from tests.support.topics import Record, publish, read_all
+from tests.support.waiting import wait_until
 from tests.support.worker import WorkerProcess
 
 
@@ -73,11 +75,18 @@ class Stage:
         return committed(self.broker.bootstrap, self.group, self.flows)
 
     def alerts_read(self) -> list[dict[str, Any]]:
-        """Return all messages of the alerts topic."""
-        return [
-            json.loads(record.value or b"")
-            for record in read_all(self.broker.bootstrap, self.alerts)
-        ]
+        """Return all messages of the alerts topic; waits for a broker that has just come back."""
+        found: list[list[Record]] = []
+
+        def read() -> bool:
+            try:
+                found.append(read_all(self.broker.bootstrap, self.alerts))
+            except KafkaException:
+                return False
+            return True
+
+        wait_until(read, within_s=20, what="a broker that serves the alerts topic")
+        return [json.loads(record.value or b"") for record in found[0]]
 
     def assert_nothing_committed_was_not_delivered(self) -> None:
         """Every record before a committed offset has its alert; every record alerts here."""

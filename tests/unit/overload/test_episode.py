@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import jsonschema
@@ -154,9 +155,7 @@ def test_a_notice_comes_every_minute_and_the_counts_add_up_exactly() -> None:
         ranges = [
             (g["first_offset"], g["last_offset"]) for g in gaps if g["partition"] == partition
         ]
-        assert all(
-            end + 1 == begin for (_, end), (begin, _) in zip(ranges, ranges[1:], strict=False)
-        )
+        assert all(end + 1 == begin for (_, end), (begin, _) in pairwise(ranges))
 
 
 def test_a_stop_ends_the_episode_with_what_was_not_told_yet() -> None:

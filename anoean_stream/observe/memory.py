@@ -13,9 +13,9 @@ from anoean_stream.settings import Settings
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
-BASE_BYTES: Final = 160 * MIB
-"""Interpreter, libraries, a model of the paper's size, and both librdkafka clients: 110 MiB were
-measured, and a larger model adds its own size."""
+BASE_BYTES: Final = 128 * MIB
+"""Interpreter, libraries, a model of the paper's size, and both librdkafka clients: 94 MiB were
+measured; a larger model adds its own size."""
 
 FETCH_BYTES: Final = 50 * MIB
 """One fetch response (librdkafka's fetch.max.bytes): it may come when the prefetch is nearly full."""

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 
 from anoean_stream.errors import EXIT_STALLED
 from tests.support.kafka_broker import KafkaBroker
+from tests.support.kafka_topics import create_topic
 from tests.support.stage import Stage
 from tests.support.waiting import wait_until
 from tests.support.worker import WorkerProcess
@@ -157,9 +158,59 @@ def test_brokers_that_are_gone_for_longer_than_every_limit_are_no_stall(
         )
         live, _ = worker.probe("/live")
         own_kafka_broker.start()
-        worker.wait_for_records(n_records)
+        wait_until(
+            lambda: sum(stage.committed()) == n_records,
+            what="every offset committed",
+            within_s=60,
+            hint=worker.tail,
+        )
         code = worker.stop()
 
     assert live == 200
     assert code == 0
     stage.assert_nothing_committed_was_not_delivered()
+
+
+def test_idle_worker_behind_a_transactional_writer_is_no_stall(stage: Stage) -> None:
+    writer = Producer(
+        {"bootstrap.servers": stage.broker.bootstrap, "transactional.id": stage.group}
+    )
+    writer.init_transactions(30)
+    for n_records, is_kept in ((100, True), (50, False), (20, True)):
+        writer.begin_transaction()
+        for _ in range(n_records):
+            writer.produce(stage.flows, b"{}")
+        writer.flush(30)
+        if is_kept:
+            writer.commit_transaction(30)
+        else:
+            writer.abort_transaction(30)
+
+    with stage.worker(QUICK) as worker:
+        worker.wait_for_records(120)
+        began = time.monotonic()
+        # Markers stand after the last record: the end is never reached by reading records.
+        wait_until(lambda: time.monotonic() - began > 9, within_s=20, what="stall time and grace")
+        assert worker.probe("/live")[0] == 200
+        assert not [line for line in worker.lines() if line["event"] == "worker_stalled"]
+        assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_spare_worker_is_ready_and_no_stall(
+    stage: Stage, new_group: NewName, protocol: str
+) -> None:
+    narrow = new_group("narrow")
+    create_topic(stage.broker.bootstrap, narrow, partitions=1)
+    settings = {**QUICK, "topics.input": narrow, "consumer.group_protocol": protocol}
+
+    with stage.worker(settings) as first, stage.worker(settings) as second:
+        first.ready()
+        second.ready()
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() - began > 8, within_s=20, what="rebalance limit, grace")
+        answers = [worker.probe("/live")[0] for worker in (first, second)]
+        held = [worker.metrics()["anoean_partitions_assigned"] for worker in (first, second)]
+
+    assert answers == [200, 200]
+    assert sorted(held) == [0, 1]

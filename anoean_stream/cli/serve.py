@@ -1,9 +1,11 @@
 """``anoean serve``: the worker process, from start to orderly stop."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,6 +20,7 @@ from anoean_stream.cli.options import (
 )
 from anoean_stream.cli.stopping import StopGuard
 from anoean_stream.errors import AnoeanError
+from anoean_stream.observe.lastwords import say_aside
 from anoean_stream.observe.logs import configure_logging
 from anoean_stream.observe.watchdog import Watchdog
 
@@ -86,12 +89,10 @@ async def run_worker(settings: "Settings") -> int:
     def ask_stop(number: signal.Signals) -> None:
         watchdog.halt()
         app.wire.stop_clock.start()
-        loop.call_soon_threadsafe(stop_asked.set)
-        log.info(
-            "worker_stopping",
-            signal=number.name,
-            deadline_s=settings.worker.shutdown_deadline_s,
-        )
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped already
+            loop.call_soon_threadsafe(stop_asked.set)
+        deadline_s = settings.worker.shutdown_deadline_s
+        say_aside(partial(log.info, "worker_stopping", signal=number.name, deadline_s=deadline_s))
 
     guard.start(ask_stop)
     watchdog.start(loop)
@@ -104,10 +105,12 @@ async def run_worker(settings: "Settings") -> int:
         model=f"{settings.model.name}@{settings.model.alias}",
     )
     reason = await _until_asked_or_crashed(app, stop_asked)
-    if reason is not None:
-        app.health.crashed = str(reason) or type(reason).__name__
     watchdog.halt()
-    guard.begin()
+    if reason is None:
+        guard.begin()
+    else:
+        app.health.crashed = str(reason) or type(reason).__name__
+        guard.begin(_code_of(reason), app.health.crashed)
     app.wire.stop_clock.start()
     await app.stop()
     app.scorer.close()
@@ -115,12 +118,16 @@ async def run_worker(settings: "Settings") -> int:
         log.info("worker_stopped")
         guard.finish(0)
         return 0
+    if not isinstance(reason, AnoeanError):
+        log.error("worker_crashed", exc_info=reason)
+    guard.finish(_code_of(reason))
     if isinstance(reason, AnoeanError):
-        guard.finish(reason.exit_code)
         raise reason
-    log.error("worker_crashed", exc_info=reason)
-    guard.finish(AnoeanError.exit_code)
-    return AnoeanError.exit_code
+    return _code_of(reason)
+
+
+def _code_of(reason: BaseException) -> int:
+    return reason.exit_code if isinstance(reason, AnoeanError) else AnoeanError.exit_code
 
 
 async def _until_asked_or_crashed(

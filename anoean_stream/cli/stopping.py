@@ -8,7 +8,7 @@ handler itself, so a thread that reads its other end hears of every signal.
 what happened                           the process ends with
 ======================================  ====================================
 orderly stop, then a thread that hangs  the stop's own code (`StopGuard.finish`)
-no orderly stop within the deadline     `EXIT_LATE`
+no orderly stop within the deadline     `EXIT_LATE`, or the crash's code that led to the stop
 a second signal                         128 + its number, at once
 ======================================  ====================================
 """
@@ -59,6 +59,8 @@ class StopGuard:
         self._writer.setblocking(False)
         self._end_at: float | None = None
         self._code = EXIT_LATE
+        self._sentence = ""
+        self._is_orderly = False
         self._n_signals = 0
         self._on_signal: Callable[[signal.Signals], None] | None = None
         self._thread = threading.Thread(target=self._run, name="anoean-signals", daemon=True)
@@ -78,14 +80,24 @@ class StopGuard:
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._thread.start()
 
-    def begin(self) -> None:
-        """Start the deadline; later calls change nothing. From any thread."""
+    def begin(self, code: int = EXIT_LATE, sentence: str = "") -> None:
+        """Start the deadline if it is not yet running; from any thread.
+
+        Parameters
+        ----------
+        code : int
+            What the process ends with when the stop hangs.
+        sentence : str
+            What the user must learn even then: why the worker stops.
+        """
+        self._code, self._sentence = code, sentence
         if self._end_at is None:
             self._end_at = time.monotonic() + FORCE_SHARE * self._deadline_s
             self._wake()
 
     def finish(self, code: int) -> None:
         """Say that the stop was orderly: what hangs from now on ends with this code, and soon."""
+        self._is_orderly = True
         self._code = code
         soon = time.monotonic() + EXIT_S
         self._end_at = soon if self._end_at is None else min(self._end_at, soon)
@@ -122,8 +134,8 @@ class StopGuard:
 
     def _force(self) -> None:
         code = self._code
-        if code != EXIT_LATE:
-            end_process(code, _say_nothing, within_s=FORCED_WORDS_S)
+        if self._is_orderly:
+            end_process(code, self._say_sentence, within_s=FORCED_WORDS_S)
         end_process(
             code,
             lambda: log.error(
@@ -131,16 +143,18 @@ class StopGuard:
                 note="no orderly stop within worker.shutdown_deadline_s; what was not committed is "
                 "read again",
                 exit_code=code,
+                reason=self._sentence or None,
                 stack=stack_of(LOOP_THREAD),
                 scoring=stack_of(SCORE_THREAD),
             ),
             within_s=min(LAST_WORDS_S, (1 - FORCE_SHARE) * self._deadline_s),
         )
 
+    def _say_sentence(self) -> None:
+        """Say why it stopped, which the command would have said, had no thread hung."""
+        if self._sentence:
+            log.error("worker_ended", reason=self._sentence, exit_code=self._code)
+
 
 def _heard(number: int, frame: object) -> None:
     """Do nothing: the guard's thread reads the signal's number from the file descriptor."""
-
-
-def _say_nothing() -> None:
-    """All was said: only threads that hang kept the process."""

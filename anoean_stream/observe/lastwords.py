@@ -14,6 +14,13 @@ LAST_WORDS_S: Final = 1.0
 """Seconds for the last lines: they take a millisecond, or for ever."""
 
 
+def say_aside(words: Callable[[], None]) -> threading.Thread:
+    """Log from a thread of its own, so that the caller goes on when logging hangs."""
+    speaker = threading.Thread(target=words, name="anoean-aside", daemon=True)
+    speaker.start()
+    return speaker
+
+
 def end_process(
     code: int, last_words: Callable[[], None], *, within_s: float = LAST_WORDS_S
 ) -> NoReturn:
@@ -38,7 +45,5 @@ def end_process(
             sys.stdout.flush()
             sys.stderr.flush()
 
-    speaker = threading.Thread(target=speak, name="anoean-last-words", daemon=True)
-    speaker.start()
-    speaker.join(within_s)
+    say_aside(speak).join(within_s)
     os._exit(code)

@@ -14,13 +14,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
 
 from anoean_stream.errors import EXIT_STALLED
 from anoean_stream.observe.health import Health, Stall
-from anoean_stream.observe.lastwords import end_process
+from anoean_stream.observe.lastwords import end_process, say_aside
 
 log = structlog.get_logger("anoean.watchdog")
 
@@ -104,7 +105,8 @@ class Watchdog:
             Monotonic seconds.
         """
         if self._looked_at is not None and now - self._looked_at > FROZEN_S + LOOK_S:
-            log.warning("worker_was_frozen", seconds=round(now - self._looked_at, 1))
+            frozen_s = round(now - self._looked_at, 1)
+            say_aside(partial(log.warning, "worker_was_frozen", seconds=frozen_s))
             self._health.resumed(now)
         self._looked_at = now
         stalls = self._health.stalls(now)
@@ -117,9 +119,10 @@ class Watchdog:
             self._known = kinds
             if stalls:
                 problems = [stall.problem for stall in stalls]
-                log.error("worker_stalled", problems=problems, ends_in_s=self._grace_s)
+                facts = {"problems": problems, "ends_in_s": self._grace_s}
+                say_aside(partial(log.error, "worker_stalled", **facts))
             else:
-                log.warning("worker_moves_again")
+                say_aside(partial(log.warning, "worker_moves_again"))
 
     def _last_words(self, stall: Stall) -> None:
         log.critical(

@@ -126,6 +126,17 @@ def test_event_loop_that_hangs_cannot_hold_the_stop(stage: Stage, stuck: str) ->
     stage.assert_nothing_committed_was_not_delivered()
 
 
+def test_log_that_hangs_cannot_hold_the_stop(stage: Stage) -> None:
+    stage.publish(1000)
+
+    with stage.worker(SETTINGS, stuck="log") as worker:
+        wait_until(lambda: worker.probe("/live")[0] == 0, what="a log that hangs", within_s=30)
+        code, took_s = timed_stop(worker)
+
+    assert took_s < DEADLINE_S + ROOM_S
+    assert code == EXIT_LATE
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("stuck", ["loop", "scoring"])
 def test_second_signal_ends_it_at_once(stage: Stage, stuck: str, number: signal.Signals) -> None:

@@ -88,6 +88,13 @@ def test_event_loop_that_sticks_cannot_answer_and_is_ended_all_the_same(
     assert "stuck_worker.py" in line["stack"]
 
 
+def test_log_that_hangs_cannot_hold_the_end(stage: Stage) -> None:
+    stage.publish(100)
+
+    with stage.worker(QUICK, stuck="log") as worker:
+        assert ended(worker) == EXIT_STALLED
+
+
 def test_delivery_that_no_broker_answers_ends_the_worker(
     own_kafka_broker: KafkaBroker, new_group: NewName, tmp_path: Path
 ) -> None:

@@ -6,10 +6,12 @@
 
 Kinds: ``scoring`` and ``poll`` (the thread blocks), ``loop`` (the event loop sleeps when a chunk is
 acknowledged), ``acks`` (acknowledgements go astray), ``places`` (places in flight are not given
-back), ``lock`` (the event loop waits for a lock, which no signal interrupts), ``slow`` (a chunk takes
+back), ``lock`` (the event loop waits for a lock, which no signal interrupts), ``log`` (the same, and nobody
+can log any more), ``slow`` (a chunk takes
 0.5 s; nothing sticks).
 """
 
+import logging
 import sys
 import threading
 import time
@@ -41,6 +43,12 @@ def _wait_for_lock(*_: object) -> bool:
     return lock.acquire()
 
 
+def _hold_the_log(*_: object) -> bool:
+    for handler in logging.getLogger().handlers:
+        handler.acquire()
+    return _wait_for_lock()
+
+
 def _slow() -> None:
     score = Pipeline.score_chunk
 
@@ -60,6 +68,7 @@ STICKS: Final[dict[str, Callable[[], None]]] = {
     "poll": lambda: _patch(Poller, "_fetch", _block),
     "loop": lambda: _patch(Consumer, "ack", _sleep),
     "lock": lambda: _patch(Consumer, "ack", _wait_for_lock),
+    "log": lambda: _patch(Consumer, "ack", _hold_the_log),
     "acks": lambda: _patch(Consumer, "ack", lambda *_: False),
     "places": lambda: _patch(Poller, "release", lambda *_: None),
     "slow": _slow,

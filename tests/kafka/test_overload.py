@@ -106,7 +106,8 @@ def test_frozen_broker_holds_back_with_flat_memory_and_it_goes_on_by_itself(
         assert standing_still(worker, for_s=5) == done
         grown_mib = rss_mib(worker.pid) - before_mib
         own_kafka_broker.resume()
-        # Not by the counters: the session has timed out, so what was in flight counts twice.
+        worker.wait_for_records(n_records, timeout_s=90)
+        # The counters are not enough: the session has timed out, so what was in flight counts twice.
         wait_until(
             lambda: sum(stage.committed()) == n_records,
             what="every offset committed",

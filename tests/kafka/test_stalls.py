@@ -165,6 +165,7 @@ def test_brokers_that_are_gone_for_longer_than_every_limit_are_no_stall(
         )
         live, _ = worker.probe("/live")
         own_kafka_broker.start()
+        worker.wait_for_records(n_records)
         wait_until(
             lambda: sum(stage.committed()) == n_records,
             what="every offset committed",

@@ -19,6 +19,7 @@ from anoean_stream.errors import BrokerError
 from anoean_stream.kafka.producer import BatchItem, Undelivered
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
+from anoean_stream.overload.episode import Overload
 from anoean_stream.pipeline import Pipeline, Verdict
 from anoean_stream.records.alert import without_original
 from anoean_stream.records.chunk import Chunk
@@ -221,20 +222,23 @@ class Outbox(Service):
         metrics = self._metrics
         metrics.records.inc(verdict.n_records)
         metrics.scored.inc(verdict.n_scored)
-        metrics.alerts.inc(len(verdict.alerts))
+        metrics.sampled_out.inc(verdict.n_sampled_out)
+        metrics.alerts.inc(len(verdict.alerts) - verdict.n_notices)
         for reason, n in verdict.rejected_by_reason.items():
             metrics.dead_letters.labels(reason).inc(n)
         metrics.missing_values.inc(verdict.n_missing)
         metrics.chunk_records.observe(verdict.n_records)
         metrics.delivery_seconds.observe(seconds)
-        newest_ms = verdict.chunk.timestamps_ms[-1]
+        newest_ms = max(verdict.chunk.timestamps_ms[-1:], default=-1)
         if newest_ms >= 0:
             metrics.end_to_end_seconds.observe(max(time.time() - newest_ms / 1000, 0.0))
         if verdict.n_scored and verdict.threshold > 0:
             metrics.score_margin.observe(float(verdict.distances_G[-1]) / verdict.threshold)
 
 
-def add_detector(app: faust.App, *, topic: str, scorer: Scorer, outbox: Outbox) -> None:
+def add_detector(
+    app: faust.App, *, topic: str, scorer: Scorer, outbox: Outbox, overload: Overload
+) -> None:
     """Give the app its one agent: chunks of the input topic through scorer and outbox."""
 
     async def detect(stream: faust.StreamT[Any]) -> None:
@@ -245,7 +249,9 @@ def add_detector(app: faust.App, *, topic: str, scorer: Scorer, outbox: Outbox) 
             async def acknowledge(event: faust.EventT[Any] = event) -> None:
                 await stream.ack(event)
 
-            verdict = await scorer.run(event.value)
+            thinned = overload.thin(event.value)
+            verdict = await scorer.run(thinned.chunk)
+            verdict = verdict.beside(thinned.notices, n_sampled_out=thinned.n_dropped)
             await outbox.put(verdict, acknowledge)
 
     source = app.topic(topic, key_serializer="raw", value_serializer="raw")

@@ -29,12 +29,14 @@ from mode.types import ServiceT
 from anoean_stream.agents import Outbox, Scorer, add_detector
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
+from anoean_stream.kafka.faults import is_unknown_topic
 from anoean_stream.kafka.positions import Jump
 from anoean_stream.kafka.producer import Producer
 from anoean_stream.kafka.wire import Wire, WireListener
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.observe.web import WebServer
+from anoean_stream.overload.episode import Overload
 from anoean_stream.pipeline import Pipeline, verify_bundle
 from anoean_stream.records.deadlimit import DeadLimit
 from anoean_stream.registry.registry import Registry
@@ -62,6 +64,11 @@ FAUST_SETTINGS: Final[Mapping[str, Any]] = {
     "worker_redirect_stdouts": False,
 }
 """What our transport and our agent need of Faust; the same for every worker."""
+
+
+_LAST_NOTICE_SHARE: Final = 0.83
+"""Until which part of worker.shutdown_deadline_s the last notice may take: between leaving the
+group (0.8) and the last deliveries (0.85)."""
 
 
 class _Boot(BootStrategy):
@@ -96,19 +103,22 @@ class WorkerApp(faust.App):
 class _Listener(WireListener):
     """Turns what the transport reports into health and metrics."""
 
-    def __init__(self, health: Health, metrics: Metrics) -> None:
+    def __init__(self, health: Health, metrics: Metrics, overload: Overload) -> None:
+        self._overload = overload
         self._health = health
         self._metrics = metrics
         self._assigned: set[TP] = set()
 
     def on_assigned(self, tps: frozenset[TP]) -> None:
         self._assigned |= tps
+        self._health.joined(time.monotonic())
         self._metrics.rebalances.inc()
         self._report()
         log.info("partitions_assigned", new=_named(tps), n=len(self._assigned))
 
     def on_revoked(self, tps: frozenset[TP]) -> None:
         self._assigned -= tps
+        self._overload.forget(tps)
         for tp in tps:
             self._metrics.lag.remove(tp.topic, str(tp.partition))
         self._report()
@@ -121,9 +131,37 @@ class _Listener(WireListener):
     def on_poll(self, monotonic_s: float) -> None:
         self._health.polled(monotonic_s)
 
+    def on_joining(self) -> None:
+        self._health.joining(time.monotonic())
+
+    def on_acknowledged(self, tp: TP) -> None:
+        del tp
+        self._health.acknowledged(time.monotonic())
+
+    def on_sending(self) -> None:
+        self._health.sending(time.monotonic())
+
+    def on_sent(self) -> None:
+        self._health.sent()
+
+    def on_answer(self) -> None:
+        self._health.answered(time.monotonic())
+
+    def on_statistics(self, *, n_connected: int, is_joined: bool, n_waiting: int) -> None:
+        now = time.monotonic()
+        if is_joined:
+            self._health.joined(now)
+            if self._health.n_partitions is None:  # a spare: KIP-848 announces no empty assignment
+                self._health.n_partitions = 0
+        else:
+            self._health.joining(now)
+        self._health.brokers(n_connected, now)
+        self._health.waiting(n_waiting, now)
+
     def on_broker_error(self, error: KafkaError) -> None:
-        del error  # the transport logs it, rate-limited
-        self._metrics.broker_errors.inc()
+        self._metrics.broker_errors.inc()  # the transport logs it, rate-limited
+        if is_unknown_topic(error):
+            self._health.topic_missing(time.monotonic())
 
     def on_commit(self, offsets: Mapping[TP, int]) -> None:
         self._metrics.commits.inc()
@@ -137,6 +175,7 @@ class _Listener(WireListener):
         if high_watermark >= 0:
             gauge = self._metrics.lag.labels(tp.topic, str(tp.partition))
             gauge.set(max(high_watermark - next_offset, 0))
+            self._overload.on_lag(tp, max(high_watermark - next_offset, 0))
 
     def _report(self) -> None:
         self._health.n_partitions = len(self._assigned)
@@ -217,6 +256,30 @@ class ModelService(Service):
         )
 
 
+class LastNotice(Service):
+    """Says, when the worker stops while it samples, what was dropped since the last notice."""
+
+    def __init__(self, app: WorkerApp, overload: Overload, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._app = app
+        self._overload = overload
+
+    async def on_stop(self) -> None:
+        """Send it, within the stop's deadline; the notice before it named an open range."""
+        notice = self._overload.close()
+        if notice is None:
+            return
+        item = (self._app.settings.topics.alerts, notice.key, notice.value, notice.headers)
+        limit_s = self._app.wire.stop_clock.left_s(_LAST_NOTICE_SHARE)
+        try:
+            failures = await asyncio.wait_for(_producer(self._app).send_batch([item]), limit_s)
+        except TimeoutError:
+            log.warning("last_notice_not_delivered", reason=f"no answer within {limit_s:.1f} s")
+        else:
+            for failure in failures:
+                log.warning("last_notice_not_delivered", reason=str(failure))
+
+
 def make_app(settings: Settings) -> WorkerApp:
     """Return the Faust app of one worker; nothing is connected yet.
 
@@ -230,13 +293,20 @@ def make_app(settings: Settings) -> WorkerApp:
     ConfigError
         When the settings cannot work together.
     """
-    health = Health(liveness_timeout_s=settings.worker.liveness_timeout_s)
+    own = settings.worker
+    health = Health(
+        liveness_timeout_s=own.liveness_timeout_s,
+        stall_timeout_s=own.stall_timeout_s,
+        rebalance_timeout_s=own.rebalance_timeout_s,
+    )
     metrics = Metrics()
     scorer = Scorer(health=health, metrics=metrics)
     app = WorkerApp(settings.consumer.group_id, **FAUST_SETTINGS)
     app.settings, app.health, app.metrics, app.scorer = settings, health, metrics, scorer
     app.model_loaded = asyncio.Event()
-    app.wire = Wire(settings=settings, gate=app.model_loaded, listener=_Listener(health, metrics))
+    overload = Overload(settings.overload, worker_id=worker_id(settings))
+    listener = _Listener(health, metrics, overload)
+    app.wire = Wire(settings=settings, gate=app.model_loaded, listener=listener)
     outbox = Outbox(
         lambda: _producer(app),
         topics=settings.topics,
@@ -250,8 +320,9 @@ def make_app(settings: Settings) -> WorkerApp:
     )
     models = ModelService(app, Registry(settings.registry.url))
     web = WebServer(settings.web, health=health, metrics=metrics)
-    app.own_services = (*((web,) if settings.web.enabled else ()), models, outbox)
-    add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox)
+    last_notice = LastNotice(app, overload)
+    app.own_services = (*((web,) if settings.web.enabled else ()), models, last_notice, outbox)
+    add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox, overload=overload)
     return app
 
 

@@ -19,6 +19,9 @@
     |   +-- DeliveryError                 a record that no broker acknowledged in time (retriable)
     +-- DemoError                     1   a part of the demo did not do its work (in cli.demo_stage)
 
+Codes without an exception, because nothing is left to raise one: `EXIT_STALLED`, `EXIT_LATE`, and 128
+plus the signal's number after a second signal.
+
 A message has four parts: what failed, the value seen, the value expected, what to do::
 
     try:
@@ -27,7 +30,13 @@ A message has four parts: what failed, the value seen, the value expected, what 
         log.error("bundle_refused", file=error.file, reason=str(error))
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+EXIT_STALLED: Final = 6
+"""What the process returns when the watchdog ended it: something stood still (docs/operations.md)."""
+
+EXIT_LATE: Final = 7
+"""What the process returns when a stop did not end within worker.shutdown_deadline_s."""
 
 
 class AnoeanError(Exception):

@@ -8,7 +8,7 @@ Letters: B records of a chunk, G good ones, A anomalies.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -52,7 +52,11 @@ class Verdict:
     rejected : tuple of Rejected
         Records that could not be scored.
     alerts, dead_letters : tuple of OutRecord
-        To be delivered before the chunk is acknowledged.
+        To be delivered before the chunk is acknowledged; notices stand among the alerts.
+    n_sampled_out : int
+        Records of the fetched chunk that were dropped before it was judged (``overload.policy``).
+    n_notices : int
+        Notices among the alerts.
     """
 
     chunk: Chunk
@@ -66,11 +70,24 @@ class Verdict:
     rejected: tuple[Rejected, ...]
     alerts: tuple[OutRecord, ...]
     dead_letters: tuple[OutRecord, ...]
+    n_sampled_out: int = 0
+    n_notices: int = 0
 
     @property
     def n_records(self) -> int:
-        """Records of the chunk: scored and rejected ones together."""
-        return self.chunk.n_records
+        """Records of the fetched chunk: scored, rejected and sampled out ones together."""
+        return self.chunk.n_records + self.n_sampled_out
+
+    def beside(self, notices: tuple[OutRecord, ...], *, n_sampled_out: int) -> "Verdict":
+        """Return the verdict with notices before its alerts, and a count of what was not judged."""
+        if not notices and not n_sampled_out:
+            return self
+        return replace(
+            self,
+            alerts=(*notices, *self.alerts),
+            n_notices=len(notices),
+            n_sampled_out=n_sampled_out,
+        )
 
     @property
     def n_scored(self) -> int:

@@ -187,8 +187,21 @@ class ProducerSettings(Section):
     """seconds until a record that no broker acknowledged counts as failed and is sent again"""
     message_max_bytes: int = Field(1_000_000, ge=1000, le=1_000_000_000)
     """largest record to write, in bytes; not above the topic's max.message.bytes"""
+    queue_max_kbytes: int = Field(65536, ge=1024, le=2_097_151)
+    """memory for records that wait for the brokers, in kilobytes; then the sender waits"""
     options: dict[str, str] = Field(default_factory=dict)
     """further librdkafka producer settings, by librdkafka's names"""
+
+    @model_validator(mode="after")
+    def _largest_record_fits(self) -> Self:
+        if self.queue_max_kbytes * 1024 < self.message_max_bytes:
+            raise cross_check(
+                f"queue_max_kbytes {self.queue_max_kbytes} holds no record of message_max_bytes "
+                f"{self.message_max_bytes}; expected at least {-(-self.message_max_bytes // 1024)}",
+                "queue_max_kbytes",
+                "message_max_bytes",
+            )
+        return self
 
 
 _TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
@@ -275,7 +288,37 @@ class WorkerSettings(Section):
     shutdown_deadline_s: float = Field(30.0, ge=1, le=3600)
     """seconds for an orderly stop before the process ends by force"""
     liveness_timeout_s: float = Field(30.0, ge=1, le=3600)
-    """/live fails when the event loop or the poll thread stood still for so many seconds"""
+    """/live fails when the event loop, the poll thread or one chunk's scoring stood still for so many seconds"""
+    stall_timeout_s: float = Field(300.0, ge=1, le=86400)
+    """/live fails when brokers that are connected left a delivery unanswered, or no chunk was acknowledged while records wait, for so many seconds"""
+    rebalance_timeout_s: float = Field(600.0, ge=1, le=86400)
+    """/live fails when joining the group took so many seconds; give more than consumer.max_poll_interval_s, the time that the group may wait for another worker"""
+    stall_grace_s: float = Field(60.0, ge=0, le=86400)
+    """seconds from a failing /live until the worker ends itself with exit code 6"""
+
+
+class OverloadSettings(Section):
+    """What to do when records come faster than they can be scored."""
+
+    policy: Literal["wait", "sample"] = "wait"
+    """wait scores every record, however late; sample drops some beyond the limits below, counts them and says so on the alerts topic"""
+    max_lag_records: int | None = Field(1_000_000, ge=1)
+    """sample when this worker's partitions have more unread records than this, until half of it; null: no limit"""
+    max_age_s: float | None = Field(None, gt=0)
+    """sample when the next record is older than so many seconds (by its Kafka timestamp), until half of it; null: no limit"""
+    sample_share: float = Field(0.1, gt=0, lt=1)
+    """share of records still scored while sampling; which ones depends on partition and offset only"""
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.policy == "sample" and self.max_lag_records is None and self.max_age_s is None:
+            raise cross_check(
+                "policy sample needs max_lag_records or max_age_s: without a limit it never begins",
+                "policy",
+                "max_lag_records",
+                "max_age_s",
+            )
+        return self
 
 
 class WebSettings(Section):
@@ -357,6 +400,7 @@ class Settings(Section):
     scoring: ScoringSettings = ScoringSettings()
     alerts: AlertSettings = AlertSettings()
     worker: WorkerSettings = WorkerSettings()
+    overload: OverloadSettings = OverloadSettings()
     web: WebSettings = WebSettings()
     logging: LoggingSettings = LoggingSettings()
     training: TrainingSettings = TrainingSettings()

@@ -67,6 +67,22 @@ def reaches(alert: Mapping[str, Any], severity: int) -> bool:
     return severity <= 0 or (isinstance(value, (int, float)) and value >= severity)
 
 
+def is_notice(message: Mapping[str, Any]) -> bool:
+    """Tell whether a message of the alerts topic is a notice about the worker, and no alert."""
+    return message.get("event_kind") == "notice"
+
+
+def notice_line(notice: Mapping[str, Any]) -> str:
+    """Return a notice as one line of plain text."""
+    share = notice.get("sample_share")
+    scored = f"{share:.0%}" if isinstance(share, (int, float)) else "some"
+    return (
+        f"{_clock(notice.get('at'))}  sampling {notice.get('state', '?')} on {notice.get('worker', '?')}: "
+        f"only {scored} of the records scored, {notice.get('dropped_in_episode', '?')} dropped so far "
+        f"({notice.get('reason', '?')})"
+    )
+
+
 def _cells(alert: Mapping[str, Any]) -> tuple[Text | str, ...]:
     label = str(alert.get("severity_label", "?"))
     flow = _mapping(alert.get("flow"))

@@ -33,6 +33,7 @@ from anoean_stream.reconcile.findings import Finding
 from anoean_stream.reconcile.offsets import TOMBSTONE_DIGEST, digest
 from anoean_stream.reconcile.topics import Bounds, Reconciled, Reconciliation
 from anoean_stream.records.deadletter import REPLAYED_FROM_HEADER
+from anoean_stream.records.notice import EVENT_KIND
 from anoean_stream.settings import Settings
 
 _CLOCKS_DIFFER_S: Final = 600.0
@@ -184,7 +185,8 @@ def _take_alert(reconciliation: Reconciliation) -> Callable[[Message], None]:
         try:
             alert = _decode_alert(message.value() or b"")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            reconciliation.add_unreadable(_named(message))
+            if header_texts(message).get("event-kind") != EVENT_KIND:  # notices are about no record
+                reconciliation.add_unreadable(_named(message))
             return
         source = alert.source
         reconciliation.add_alert(

@@ -54,4 +54,5 @@ def counts_of(url: str, samples: dict[str, float]) -> WorkerCounts:
         ),
         alerts=int(samples["anoean_alerts_total"]),
         started_at=started_at,
+        sampled_out=int(samples.get("anoean_sampled_out_total", 0)),
     )

@@ -1,11 +1,12 @@
 """``anoean serve``: the worker process, from start to orderly stop."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
-import sys
-from typing import TYPE_CHECKING, Final, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import typer
@@ -17,18 +18,17 @@ from anoean_stream.cli.options import (
     SetOption,
     load,
 )
+from anoean_stream.cli.stopping import StopGuard
 from anoean_stream.errors import AnoeanError
+from anoean_stream.observe.lastwords import say_aside
 from anoean_stream.observe.logs import configure_logging
+from anoean_stream.observe.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from anoean_stream.app import WorkerApp
     from anoean_stream.settings import Settings
 
 log = structlog.get_logger("anoean.serve")
-
-_GRACE_S: Final = 5.0
-"""Seconds beyond worker.shutdown_deadline_s: the transport keeps that deadline itself, this one is
-for what hangs outside of it. Below one second it would cut off a stop that succeeds."""
 
 _GC_YOUNG_OBJECTS: Final = 100_000
 """New objects before Python looks for cycles among them. A chunk of 2,000 records makes thousands
@@ -48,7 +48,8 @@ def serve(
     """Score records of the input topic and publish alerts, until stopped.
 
     Waits for a model when the registry has none (/ready answers 503 meanwhile), and takes a newer
-    one into use between two chunks. SIGTERM or Ctrl-C finishes what was begun, commits, and leaves.
+    one into use between two chunks. SIGTERM or Ctrl-C finishes what was begun, commits, and leaves;
+    a second one ends it at once. Exit codes are in docs/operations.md.
 
     Examples
     --------
@@ -77,13 +78,24 @@ async def run_worker(settings: "Settings") -> int:
     """
     from anoean_stream.app import make_app  # numpy reads the BLAS variables now
 
+    guard = StopGuard(settings.worker.shutdown_deadline_s)
     app = make_app(settings)
     gc.freeze()  # what is imported by now stays; no need to search it again and again
     gc.set_threshold(_GC_YOUNG_OBJECTS)
-    stop_asked = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _ask_stop, stop_asked, number, settings)
+    stop_asked = asyncio.Event()
+    watchdog = Watchdog(app.health, grace_s=settings.worker.stall_grace_s)
+
+    def ask_stop(number: signal.Signals) -> None:
+        watchdog.halt()
+        app.wire.stop_clock.start()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped already
+            loop.call_soon_threadsafe(stop_asked.set)
+        deadline_s = settings.worker.shutdown_deadline_s
+        say_aside(partial(log.info, "worker_stopping", signal=number.name, deadline_s=deadline_s))
+
+    guard.start(ask_stop)
+    watchdog.start(loop)
     log.info(
         "worker_starting",
         input=settings.topics.input,
@@ -93,16 +105,29 @@ async def run_worker(settings: "Settings") -> int:
         model=f"{settings.model.name}@{settings.model.alias}",
     )
     reason = await _until_asked_or_crashed(app, stop_asked)
-    if reason is not None:
+    watchdog.halt()
+    if reason is None:
+        guard.begin()
+    else:
         app.health.crashed = str(reason) or type(reason).__name__
-    await _stop(app, settings)
+        guard.begin(_code_of(reason), app.health.crashed)
+    app.wire.stop_clock.start()
+    await app.stop()
+    app.scorer.close()
     if reason is None:
         log.info("worker_stopped")
+        guard.finish(0)
         return 0
+    if not isinstance(reason, AnoeanError):
+        log.error("worker_crashed", exc_info=reason)
+    guard.finish(_code_of(reason))
     if isinstance(reason, AnoeanError):
         raise reason
-    log.error("worker_crashed", exc_info=reason)
-    return AnoeanError.exit_code
+    return _code_of(reason)
+
+
+def _code_of(reason: BaseException) -> int:
+    return reason.exit_code if isinstance(reason, AnoeanError) else AnoeanError.exit_code
 
 
 async def _until_asked_or_crashed(
@@ -119,38 +144,3 @@ async def _until_asked_or_crashed(
     await ended
     starting.cancel()
     return app.crash_reason
-
-
-async def _stop(app: "WorkerApp", settings: "Settings") -> None:
-    """Stop in order; end the process by force when that hangs."""
-    app.wire.stop_clock.start()
-    stopping = asyncio.create_task(app.stop())
-    # Not wait_for: Faust swallows the cancellation that it would send.
-    done, _ = await asyncio.wait({stopping}, timeout=settings.worker.shutdown_deadline_s + _GRACE_S)
-    if not done:
-        log.error(
-            "worker_killed",
-            note="no orderly stop within worker.shutdown_deadline_s; uncommitted chunks are read again",
-        )
-        _end_now()
-    app.scorer.close()
-    stopping.result()
-
-
-def _ask_stop(stop_asked: asyncio.Event, number: int, settings: "Settings") -> None:
-    if stop_asked.is_set():
-        log.warning("worker_killed", note="asked twice: ending without the last commit")
-        _end_now()
-    log.info(
-        "worker_stopping",
-        signal=signal.Signals(number).name,
-        deadline_s=settings.worker.shutdown_deadline_s,
-    )
-    stop_asked.set()
-
-
-def _end_now() -> NoReturn:
-    # sys.exit would wait for threads that hang.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(AnoeanError.exit_code)

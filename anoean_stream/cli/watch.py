@@ -10,7 +10,14 @@ import typer
 from rich.live import Live
 from rich.markup import escape
 
-from anoean_stream.cli.alert_view import SEVERITY_LABELS, AlertTable, one_line, reaches
+from anoean_stream.cli.alert_view import (
+    SEVERITY_LABELS,
+    AlertTable,
+    is_notice,
+    notice_line,
+    one_line,
+    reaches,
+)
 from anoean_stream.cli.console import err, out
 from anoean_stream.cli.options import ConfigOption, DebugOption, SetOption, load
 from anoean_stream.cli.quiet import quiet_librdkafka
@@ -117,7 +124,11 @@ def _alerts(reader: Reader) -> Iterator[tuple[bytes, dict[str, Any]]]:
         for message in reader.poll(0.5):
             value = message.value() or b""
             try:
-                yield value, decode(value)
+                found = decode(value)
+                if is_notice(found):
+                    err.print(escape(notice_line(found)), soft_wrap=True)
+                else:
+                    yield value, found
             except (msgspec.DecodeError, UnicodeDecodeError):
                 err.print(
                     f"{reader.topic} partition {message.partition()} offset {message.offset()} "

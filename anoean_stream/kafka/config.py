@@ -34,6 +34,10 @@ METADATA_REFRESH_MS: Final = 30_000
 """Milliseconds between looks for new topics and partitions (librdkafka: 300 000): a topic that was
 missing when the worker started is found within half a minute; below 1 000 it loads the brokers."""
 
+STATISTICS_MS: Final = 2_000
+"""Milliseconds between librdkafka's reports on connections and positions, which tell an outage from
+a stall; below 500 writing them costs more than they tell."""
+
 
 def admin_config(settings: Settings) -> ClientConfig:
     """Return the configuration of a client that neither consumes nor produces."""
@@ -69,6 +73,7 @@ def consumer_config(settings: Settings) -> ClientConfig:
         "queued.max.messages.kbytes": own.queued_max_kbytes,
         "allow.auto.create.topics": False,
         "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
+        "statistics.interval.ms": STATISTICS_MS,
     }
     if own.group_instance_id is not None:
         config["group.instance.id"] = own.group_instance_id
@@ -108,6 +113,8 @@ def producer_config(settings: Settings) -> ClientConfig:
         "delivery.timeout.ms": _ms(own.delivery_timeout_s),
         "message.max.bytes": own.message_max_bytes,
         "batch.size": max(262_144, own.message_max_bytes),
+        # librdkafka's default is 1 GiB.
+        "queue.buffering.max.kbytes": own.queue_max_kbytes,
         # As the Java client: the same key goes to the same partition, whoever wrote it.
         "partitioner": "murmur2_random",
         **own.options,

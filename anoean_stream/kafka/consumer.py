@@ -37,6 +37,7 @@ from anoean_stream.kafka.ledger import OffsetLedger
 from anoean_stream.kafka.poller import ConsumerHandle, OnCommit, Poller, PollerLimits
 from anoean_stream.kafka.positions import Jump
 from anoean_stream.kafka.stateless import StatelessConsumer
+from anoean_stream.kafka.statistics import read_statistics
 from anoean_stream.kafka.wire import wire_of
 
 logger = logging.getLogger("anoean.kafka.consumer")
@@ -47,8 +48,8 @@ that was taken away is marked with `STALE` instead."""
 STALE: Final = -1
 
 DRAIN_SHARE: Final = 0.6
-COMMIT_SHARE: Final = 0.75
-LEAVE_SHARE: Final = 0.85
+COMMIT_SHARE: Final = 0.7
+LEAVE_SHARE: Final = 0.8
 """Until which part of worker.shutdown_deadline_s agents may finish, the last commit may take, and the
 group may be left; the rest is the producer's and the process's."""
 
@@ -157,6 +158,7 @@ class Consumer(StatelessConsumer):
         await self._wire.gate.wait()
         self._poller = self._new_poller()
         self._tell_wanted()
+        self._wire.listener.on_joining()
         self._poller.start(self._names)
 
     async def _become_ready(self) -> None:
@@ -180,10 +182,16 @@ class Consumer(StatelessConsumer):
         connect = type(self).connect
 
         def connected(on_commit: OnCommit) -> ConsumerHandle:
-            callbacks = {"on_commit": on_commit, "error_cb": bridge.heard}
+            callbacks = {
+                "on_commit": on_commit,
+                "error_cb": bridge.heard,
+                "stats_cb": bridge.told,
+            }
             return connect({**config, **callbacks}, logger=client_logger("consumer"))
 
-        return Poller(connected, bridge, limits=limits, incremental=incremental)
+        poller = Poller(connected, bridge, limits=limits, incremental=incremental)
+        bridge.n_in_flight = lambda: poller.n_in_flight
+        return poller
 
     # ------------------------------------------------------------------ handing over
 
@@ -245,6 +253,7 @@ class Consumer(StatelessConsumer):
                 self._note_uncommitted()
             message.leave()
         self._ack_seen.set()
+        self._wire.listener.on_acknowledged(message.tp)
         notify(self._waiting_for_ack)
         return True
 
@@ -513,6 +522,7 @@ class _Bridge:
         self._consumer = consumer
         self._loop = loop
         self._listener = wire_of(consumer.app).listener
+        self.n_in_flight: Callable[[], int] = int  # 0, until there is a poller
 
     def _post(self, function: Callable[..., object], *args: object) -> None:
         try:
@@ -544,6 +554,16 @@ class _Bridge:
     def heard(self, error: KafkaError) -> None:
         """Take what librdkafka's error callback says; it knows no topic."""
         self.reported(error, None)
+
+    def told(self, report: str) -> None:
+        """Take librdkafka's statistics."""
+        own = wire_of(self._consumer.app).settings.consumer
+        found = read_statistics(report, is_kip848=own.group_protocol == "consumer")
+        self._listener.on_statistics(
+            n_connected=found.n_connected,
+            is_joined=found.is_joined,
+            n_waiting=found.n_unread + self.n_in_flight(),
+        )
 
     def polled(self, monotonic_s: float) -> None:
         self._listener.on_poll(monotonic_s)

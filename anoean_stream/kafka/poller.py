@@ -182,6 +182,11 @@ class Poller:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def n_in_flight(self) -> int:
+        """Batches handed over and not yet released."""
+        return self._n_handed_over - self._n_released
+
     def resubscribe(self, topics: Iterable[str]) -> Future[None]:
         """Change the topics; a rebalance follows."""
         names = list(topics)
@@ -315,7 +320,7 @@ class Poller:
             pass
 
     def _has_room(self) -> bool:
-        return self._n_handed_over - self._n_released < self._limits.batches_in_flight
+        return self.n_in_flight < self._limits.batches_in_flight
 
     def _step(self) -> None:
         """Serve the jobs, then fetch one batch, or wait for room."""

@@ -37,8 +37,11 @@ logger = logging.getLogger("anoean.kafka.producer")
 POLL_S: Final = 0.1
 """Seconds one poll for delivery reports waits; only how soon the thread sees the halt flag."""
 
-FLUSH_SHARE: Final = 0.95
+FLUSH_SHARE: Final = 0.85
 """Until which part of worker.shutdown_deadline_s deliveries may be waited for."""
+
+FIRST_FLUSH_SHARE: Final = 0.7
+"""The same while the consumer still has to leave the group: Faust flushes before and after."""
 
 _HOPELESS: Final = frozenset(
     {
@@ -50,6 +53,18 @@ _HOPELESS: Final = frozenset(
     }
 )
 """Errors of the record itself: sending it again cannot succeed."""
+
+_UNANSWERED: Final = frozenset(
+    {
+        KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - the public name of a local error code
+        KafkaError._TRANSPORT,  # noqa: SLF001 - the same
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - the same
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - the same
+        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - the same
+        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - the same
+    }
+)
+"""Errors that no broker has said: only time has passed, or we ended it."""
 
 Headers = Sequence[tuple[str, bytes]]
 BatchItem = tuple[str, bytes | None, bytes | None, Headers]
@@ -124,6 +139,7 @@ class Producer(FaustProducer):
         self._is_woken = False
         self._room = asyncio.Event()
         self._n_waiting = 0  # coroutines that wait for room
+        self._n_batches = 0  # batches whose fate is not known
         self._running_loop: asyncio.AbstractEventLoop | None = None
 
     # ------------------------------------------------------------------ life
@@ -158,7 +174,7 @@ class Producer(FaustProducer):
         while self._client is not None and len(self._client):
             if self.app.should_stop:
                 clock.start()
-                if clock.left_s(FLUSH_SHARE) <= 0:
+                if clock.left_s(FIRST_FLUSH_SHARE) <= 0:
                     return
             self._room.clear()
             await self._wait_for_room(POLL_S)
@@ -225,6 +241,20 @@ class Producer(FaustProducer):
         if not items:
             return ()
         batch = _Batch(len(items), loop.create_future())
+        self._wire.listener.on_sending()
+        self._n_batches += 1
+        try:
+            await self._produce_all(client, items, batch)
+            return await batch.future
+        finally:
+            self._n_batches -= 1
+            is_answered = all(one.error.code() not in _UNANSWERED for one in batch.failures)
+            if is_answered and not self._n_batches:
+                self._wire.listener.on_sent()
+
+    async def _produce_all(
+        self, client: LibrdkafkaProducer, items: Sequence[BatchItem], batch: _Batch
+    ) -> None:
         for index, (topic, key, value, headers) in enumerate(items):
             report = partial(self._on_batch_report, batch, index)
             error = await self._produce(
@@ -235,7 +265,6 @@ class Producer(FaustProducer):
                 batch.n_refused += 1
         if batch.is_complete:
             batch.resolve()
-        return await batch.future
 
     async def send(
         self,
@@ -355,6 +384,8 @@ class Producer(FaustProducer):
         """Take the report of one record of a batch; wake the loop for the last one. Poll thread."""
         if error is not None:
             batch.failures.append(Undelivered(index, error))
+        if error is None or error.code() not in _UNANSWERED:
+            self._wire.listener.on_answer()
         batch.n_reported += 1
         if batch.is_complete:
             self._reports.append(batch.resolve)

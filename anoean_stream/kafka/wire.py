@@ -31,8 +31,8 @@ class Gate(Protocol):
 class WireListener:
     """What health and metrics may hear of the transport. Override what is of interest.
 
-    All methods but `on_poll` are called in the event loop. None may block or raise. The cost is one
-    call for a chunk, not for a record.
+    All methods are called in the event loop, but those that name another thread. None may block or
+    raise. The cost is one call for a chunk, not for a record, except for `on_answer`.
     """
 
     def on_assigned(self, tps: frozenset[TP]) -> None:
@@ -46,6 +46,28 @@ class WireListener:
 
     def on_poll(self, monotonic_s: float) -> None:
         """Hear that the poll thread turns, a few times a second. Called in the poll thread."""
+
+    def on_joining(self) -> None:
+        """Hear that the worker begins to join its group."""
+
+    def on_acknowledged(self, tp: TP) -> None:
+        """Hear that everything made from a chunk of this partition is delivered."""
+
+    def on_sending(self) -> None:
+        """Hear that records are given to the producer."""
+
+    def on_sent(self) -> None:
+        """Hear that the fate of all records given to the producer is known."""
+
+    def on_answer(self) -> None:
+        """Hear that a broker acknowledged or refused a record. Called in the producer's thread."""
+
+    def on_statistics(self, *, n_connected: int, is_joined: bool, n_waiting: int) -> None:
+        """Hear of connections to brokers, of the group, and of what is not yet acknowledged.
+
+        `n_waiting` counts records that were not taken and batches that were; 0 is exact, other
+        numbers are not. Called in the poll thread, every few seconds.
+        """
 
     def on_broker_error(self, error: KafkaError) -> None:
         """Hear of every error librdkafka reports, transient ones too (not rate-limited)."""

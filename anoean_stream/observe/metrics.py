@@ -26,10 +26,11 @@ class Metrics:
         self.registry = prometheus.CollectorRegistry(auto_describe=True)
         registry = self.registry
 
-        # Nothing skipped in silence: records = scored + dead letters, at every scrape.
+        # Nothing skipped in silence: records = scored + dead letters + sampled out (0 unless
+        # overload.policy is sample), at every scrape.
         self.records = prometheus.Counter(
             "anoean_records",
-            "Records of acknowledged chunks: scored and dead together.",
+            "Records of acknowledged chunks: scored, dead and sampled out together.",
             registry=registry,
         )
         self.scored = prometheus.Counter(
@@ -42,6 +43,11 @@ class Metrics:
             "anoean_dead_letters",
             "Dead letters that the brokers acknowledged; see docs/records.md for each reason.",
             ["reason"],
+            registry=registry,
+        )
+        self.sampled_out = prometheus.Counter(
+            "anoean_sampled_out",
+            "Records not looked at because the worker was too far behind; overload.policy: sample.",
             registry=registry,
         )
         self.missing_values = prometheus.Counter(

@@ -15,7 +15,7 @@ class WorkerCounts:
     ----------
     url : str
         Where they were read.
-    records, scored, dead, alerts : int
+    records, scored, dead, alerts, sampled_out : int
         Since it began to count.
     started_at : float or None
         When that was, seconds since 1970; None when it does not say.
@@ -27,6 +27,7 @@ class WorkerCounts:
     dead: int
     alerts: int
     started_at: float | None
+    sampled_out: int = 0
 
 
 def check_counters(
@@ -72,16 +73,20 @@ def check_counters(
 
 
 def _adds_up(worker: WorkerCounts) -> bool:
-    return worker.records == worker.scored + worker.dead
+    return _missing(worker) == 0
+
+
+def _missing(worker: WorkerCounts) -> int:
+    return worker.records - worker.scored - worker.dead - worker.sampled_out
 
 
 def _unequal(worker: WorkerCounts) -> Finding:
     return Finding(
         "problem",
         "counters_unequal",
-        abs(worker.records - worker.scored - worker.dead),
+        abs(_missing(worker)),
         f"records lie between the counters of a worker: {worker.records:,} records, "
-        f"{worker.scored:,} scored, {worker.dead:,} dead",
+        f"{worker.scored:,} scored, {worker.dead:,} dead, {worker.sampled_out:,} sampled out",
         worker.url,
     )
 

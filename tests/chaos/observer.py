@@ -75,8 +75,12 @@ def ends_of(bootstrap: str, topic: str) -> dict[int, int]:
 
 
 def read_alerts(bootstrap: str, topic: str) -> list[Output]:
-    """Return the alerts of a topic."""
-    return [_alert(message) for message in read(bootstrap, topic)]
+    """Return the alerts of a topic, without the notices that may stand between them."""
+    return [
+        _alert(message)
+        for message in read(bootstrap, topic)
+        if ("event-kind", b"notice") not in (message.headers() or [])
+    ]
 
 
 def _alert(message: Message) -> Output:

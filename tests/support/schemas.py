@@ -4,10 +4,17 @@ import json
 from pathlib import Path
 
 from anoean_stream.records.alert import alert_schema
+from anoean_stream.records.notice import notice_schema
 
-ALERT_SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "schemas" / "alert-1.0.json"
+FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
+ALERT_SCHEMA_FILE = FOLDER / "alert-1.0.json"
+NOTICE_SCHEMA_FILE = FOLDER / "notice-1.0.json"
 
 if __name__ == "__main__":
-    ALERT_SCHEMA_FILE.parent.mkdir(parents=True, exist_ok=True)
-    ALERT_SCHEMA_FILE.write_text(json.dumps(alert_schema(), indent=2) + "\n")
-    print(ALERT_SCHEMA_FILE)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for file, schema in (
+        (ALERT_SCHEMA_FILE, alert_schema()),
+        (NOTICE_SCHEMA_FILE, notice_schema()),
+    ):
+        file.write_text(json.dumps(schema, indent=2) + "\n")
+        print(file)

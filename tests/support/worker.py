@@ -8,7 +8,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -35,11 +35,19 @@ class WorkerProcess:
         Folder of the registry.
     settings : mapping of str to object
         Further settings, ``section.key`` to value.
+    command : sequence of str
+        What Python runs, up to ``serve``.
     """
 
     def __init__(
-        self, bootstrap: str, registry: Path, settings: Mapping[str, object] | None = None
+        self,
+        bootstrap: str,
+        registry: Path,
+        settings: Mapping[str, object] | None = None,
+        *,
+        command: Sequence[str] = ("-m", "anoean_stream"),
     ) -> None:
+        self._command = tuple(command)
         self._settings: dict[str, object] = {
             "broker.bootstrap_servers": bootstrap,
             "registry.url": registry,
@@ -63,7 +71,7 @@ class WorkerProcess:
         words = [f"{key}={value}" for key, value in self._settings.items()]
         flags = [part for word in words for part in ("--set", word)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "anoean_stream", "serve", *flags],
+            [sys.executable, *self._command, "serve", *flags],
             stdout=self._log,
             stderr=self._log,
             preexec_fn=die_with_parent,  # noqa: PLW1509  # two calls of the C library

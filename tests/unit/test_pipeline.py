@@ -82,6 +82,15 @@ def test_every_record_is_scored_or_dead_once(model: ServedModel) -> None:
     assert verdict.rejected_by_reason == {"tombstone": 1, "not_json": 1, "not_an_object": 1}
 
 
+def test_chunk_of_which_sampling_left_nothing_is_judged_without_a_result(
+    model: ServedModel,
+) -> None:
+    verdict = make_pipeline(model).score_chunk(make_chunk([])).beside((), n_sampled_out=7)
+
+    assert (verdict.n_scored, verdict.rejected, verdict.alerts) == (0, (), ())
+    assert verdict.n_records == verdict.n_sampled_out == 7
+
+
 def test_attack_alerts_with_all_that_an_analyst_needs(model: ServedModel) -> None:
     attack = attack_row() | {
         "id.orig_h": "10.0.0.5",

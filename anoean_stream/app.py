@@ -6,9 +6,9 @@
                                |
                              Outbox --> anomalies, dead letters
 
-Services start in this order and stop in reverse: producer, web server, model watch, outbox,
-consumer, agents. So the probes answer while the worker waits for a model, and the outbox still
-delivers while the consumer drains.
+Services start in this order and stop in reverse: producer, web server, access check, model watch,
+outbox, consumer, agents. So the probes answer while the worker waits for a model, and the outbox
+still delivers while the consumer drains.
 """
 
 import asyncio
@@ -29,8 +29,9 @@ from mode.types import ServiceT
 from anoean_stream.agents import Outbox, Scorer, add_detector
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
+from anoean_stream.kafka.access import AccessCheck
 from anoean_stream.kafka.producer import Producer
-from anoean_stream.kafka.wire import Wire, WireListener
+from anoean_stream.kafka.wire import Gates, Wire, WireListener
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.observe.web import WebServer
@@ -230,7 +231,9 @@ def make_app(settings: Settings) -> WorkerApp:
     app = WorkerApp(settings.consumer.group_id, **FAUST_SETTINGS)
     app.settings, app.health, app.metrics, app.scorer = settings, health, metrics, scorer
     app.model_loaded = asyncio.Event()
-    app.wire = Wire(settings=settings, gate=app.model_loaded, listener=_Listener(health, metrics))
+    granted = asyncio.Event()
+    gate = Gates(granted, app.model_loaded)
+    app.wire = Wire(settings=settings, gate=gate, listener=_Listener(health, metrics))
     outbox = Outbox(
         lambda: _producer(app),
         topics=settings.topics,
@@ -239,7 +242,8 @@ def make_app(settings: Settings) -> WorkerApp:
     )
     models = ModelService(app, Registry(settings.registry.url))
     web = WebServer(settings.web, health=health, metrics=metrics)
-    app.own_services = (*((web,) if settings.web.enabled else ()), models, outbox)
+    access = AccessCheck(settings, granted)
+    app.own_services = (*((web,) if settings.web.enabled else ()), access, models, outbox)
     add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox)
     return app
 

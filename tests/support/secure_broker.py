@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import (
     AclBinding,
@@ -23,6 +24,7 @@ from confluent_kafka.admin._acl import (
     AclPermissionType,
 )
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+from confluent_kafka.cimpl import NewTopic
 
 from tests.support.certificates import Authority
 from tests.support.kafka_broker import KafkaBroker, free_port
@@ -30,6 +32,8 @@ from tests.support.token_endpoint import TokenEndpoint
 from tests.support.waiting import wait_until
 
 ADMIN_PASSWORD: Final = "admin-of-the-test"
+USERS: Final = {"worker": "planted-password-5f1c"}
+OAUTH_CLIENTS: Final = {"oauth-worker": "planted-client-secret-77ab"}
 _SECURITY: Final = "org.apache.kafka.common.security"
 
 
@@ -60,7 +64,7 @@ class SecureBroker(KafkaBroker):
     ) -> None:
         self.authority = Authority(folder / "certificates")
         self.admin_certificate = self.authority.issue("admin")
-        server = self.authority.issue("broker", hosts=("127.0.0.1", "localhost"))
+        server = self.authority.issue("broker", hosts=("127.0.0.1",))
         store = folder / "certificates" / "broker-store.pem"
         store.write_bytes(server[1].read_bytes() + server[0].read_bytes())
         self.tokens = TokenEndpoint(dict(oauth_clients), certificate=server[0], key=server[1])
@@ -121,6 +125,42 @@ class SecureBroker(KafkaBroker):
             "ssl.certificate.location": str(self.admin_certificate[0]),
             "ssl.key.location": str(self.admin_certificate[1]),
         }
+
+    def create_topics(self, *names: str) -> None:
+        """Create topics of one partition."""
+        admin = AdminClient(self.admin_config)
+        for future in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+            future.result(20)
+
+    def publish(self, topic: str, values: Iterable[bytes]) -> None:
+        """Write values, and wait until all are acknowledged."""
+        producer = Producer(self.admin_config)
+        for value in values:
+            producer.produce(topic, value)
+        assert producer.flush(20) == 0
+
+    def read(self, topic: str) -> list[bytes]:
+        """Return all values of a topic."""
+        whole = TopicPartition(topic, 0, 0)
+        consumer = Consumer({**self.admin_config, "group.id": "reader"})
+        try:
+            end = consumer.get_watermark_offsets(whole, timeout=10)[1]
+            consumer.assign([whole])
+            found: list[bytes] = []
+            while len(found) < end:
+                messages = consumer.consume(end - len(found), 10)
+                assert messages, f"{topic}: {len(found)} of {end} records"
+                found += [cast("bytes", message.value()) for message in messages]
+            return found
+        finally:
+            consumer.close()
+
+    def committed(self, group: str, topic: str) -> int:
+        """Return the committed next offset."""
+        admin = AdminClient(self.admin_config)
+        asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0)])]
+        (found,) = admin.list_consumer_group_offsets(asked)[group].result(20).topic_partitions
+        return cast("int", found.offset)
 
     def grant(self, user: str, acls: Iterable[Acl]) -> None:
         """Allow these, and return when the broker knows."""

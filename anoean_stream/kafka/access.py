@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin._acl import AclOperation
 from mode import Service
 
-from anoean_stream.errors import BrokerError
+from anoean_stream.errors import AnoeanError, BrokerError
 from anoean_stream.kafka.contact import Admin, has_controller
 from anoean_stream.kafka.faults import is_unknown_topic
 from anoean_stream.settings import Settings
@@ -43,13 +43,16 @@ class AccessCheck(Service):
 
     @Service.task
     async def _ask(self) -> None:
+        refused: AnoeanError | None = None
         try:
             await asyncio.to_thread(check_access, self._settings, given_up=self._given_up)
-        except BrokerError as error:
-            if not self.should_stop:
-                await self.crash(error)
-        else:
+        except AnoeanError as error:
+            refused = error
+        # Outside of the except block: within it mode would log a traceback beside the sentence.
+        if refused is None:
             self._granted.set()
+        elif not self.should_stop:
+            await self.crash(refused)
 
     async def on_stop(self) -> None:
         """Ask no more."""

@@ -117,8 +117,11 @@ def fatal_error(
         return BrokerError(f"{said} (librdkafka: {error.name()}: {error.str()})")
     if "certificate verify failed" in error.str().lower():
         return BrokerError(
-            f"the certificate of the broker at {servers} is not signed by an authority we trust; set "
-            f"broker.ssl_ca_location to its CA's PEM file (librdkafka: {error.str()})"
+            # librdkafka does not say which of the three it is.
+            f"the certificate of the broker at {servers} is not signed by an authority we trust, or is "
+            "for another host name, or has expired; set broker.ssl_ca_location to its CA's PEM file, "
+            "and broker.bootstrap_servers to a name in the certificate (librdkafka: "
+            f"{error.str()})"
         )
     if error.fatal():
         return BrokerError(
@@ -248,7 +251,7 @@ class News:
 
 
 class LogLimit(logging.Filter):
-    """Holds back repeated librdkafka log lines: in an outage it logs each failed connect.
+    """Holds back repeated librdkafka log lines: in an outage it logs each failed connect, as an error.
 
     librdkafka's lines begin ``FAIL [rdkafka#consumer-1] [thrd:host:port/1]: ...``; what is before
     the second bracket is the kind.
@@ -261,7 +264,8 @@ class LogLimit(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Let the first line of a kind pass, and one in each interval after it."""
         kind = record.getMessage().split("[thrd:")[0]
-        return record.levelno >= logging.ERROR or self._news.is_due(kind) is not None
+        is_repeated = kind.startswith("FAIL ") or record.levelno < logging.ERROR
+        return not is_repeated or self._news.is_due(kind) is not None
 
 
 def client_logger(name: str) -> logging.Logger:

@@ -89,7 +89,9 @@ REFUSALS: Final = [
     pytest.param(_wrong_client_secret, "gave no token", id="client-secret"),
     pytest.param(_no_token_endpoint, "check broker.sasl_oauth_token_url", id="token-endpoint"),
     pytest.param(_unknown_authority, "set broker.ssl_ca_location", id="authority"),
-    pytest.param(_another_host_name, "broker.bootstrap_servers to a name in the certificate", id="host-name"),
+    pytest.param(
+        _another_host_name, "broker.bootstrap_servers to a name in the certificate", id="host-name"
+    ),
     pytest.param(_no_certificate, "wants a client certificate; set", id="no-certificate"),
     pytest.param(_foreign_certificate, "refuses the certificate in", id="certificate"),
     pytest.param(

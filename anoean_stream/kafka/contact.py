@@ -152,5 +152,8 @@ class Admin:
 
 
 def has_controller(cluster: ClusterMetadata) -> bool:
-    """Tell whether the cluster has a controller, which describes topics; the mock cluster has none."""
-    return cluster.controller_id >= 0
+    """Tell whether the cluster has a controller, which describes topics.
+
+    The mock cluster names one, number 0, that is none of its brokers; a request would wait for it.
+    """
+    return cluster.controller_id in cluster.brokers

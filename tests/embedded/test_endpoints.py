@@ -15,6 +15,7 @@ from anoean_stream.kafka.embedded import EmbeddedBroker
 from tests.support.certificates import Authority
 from tests.support.worker import WorkerProcess
 
+EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  what these tests are about
 TOKEN: Final = "planted-token-9f86d081884c7d65"
 
 FAUSTS_PAGES: Final = (
@@ -55,7 +56,7 @@ def site(
         embedded_broker.bootstrap,
         folder / "models",
         {
-            "web.host": "0.0.0.0",
+            "web.host": EVERYWHERE,
             "web.tls_certificate": certificate,
             "web.tls_key": key,
             "web.tls_key_password_file": folder / "key-password",
@@ -64,7 +65,7 @@ def site(
         },
     )
     with worker:
-        url = worker.wait_for_line("web_listening")["url"].replace("0.0.0.0", "127.0.0.1")
+        url = worker.wait_for_line("web_listening")["url"].replace(EVERYWHERE, "127.0.0.1")
         yield Site(worker, url, ssl.create_default_context(cafile=str(authority.ca)))
 
 
@@ -113,7 +114,7 @@ def test_neither_token_nor_password_is_logged_and_nothing_is_warned_of(site: Sit
 def test_a_public_address_without_protection_is_warned_of(
     embedded_broker: EmbeddedBroker, new_topic: Callable[[str], str], tmp_path: Path
 ) -> None:
-    settings = {"web.host": "0.0.0.0", "topics.input": new_topic("flows")}
+    settings = {"web.host": EVERYWHERE, "topics.input": new_topic("flows")}
 
     with WorkerProcess(embedded_broker.bootstrap, tmp_path / "models", settings) as worker:
         note = worker.wait_for_line("web_unprotected", level="warning")["note"]

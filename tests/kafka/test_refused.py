@@ -140,7 +140,7 @@ def test_commands_that_cannot_get_in_say_why_and_end(
 def test_publishing_without_permission_does_not_say_that_the_topic_is_missing(
     stage: SecureStage,
 ) -> None:
-    ended = stage.run(stage.password(), *"publish --simulate --count 1".split())
+    ended = stage.run(stage.password(), "publish", "--simulate", "--count", "1")
 
     _is_one_sentence(ended, f"does not let this user at topic {stage.flows!r}")
 

@@ -7,7 +7,6 @@ from confluent_kafka import Consumer, Producer
 
 from anoean_stream.errors import ConfigError
 from anoean_stream.kafka.config import (
-    admin_config,
     consumer_config,
     is_incremental,
     producer_config,

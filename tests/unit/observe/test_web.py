@@ -20,6 +20,7 @@ from anoean_stream.observe.web import WebServer
 from anoean_stream.settings import WebSettings
 from tests.support.certificates import Authority
 
+EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  what some of these tests are about
 TOKEN: Final = "9f86d081884c7d659a2feaa0c55ad015"
 
 
@@ -147,7 +148,7 @@ def test_what_cannot_be_served_ends_with_a_sentence(
     ("host", "expected"),
     [
         ("127.0.0.1", False), ("127.8.8.8", False), ("::1", False), ("localhost", False),
-        ("0.0.0.0", True), ("::", True), ("10.0.0.7", True), ("worker-1", True),
+        (EVERYWHERE, True), ("::", True), ("10.0.0.7", True), ("worker-1", True),
     ],
 )  # fmt: skip
 def test_only_loopback_is_not_public(host: str, *, expected: bool) -> None:
@@ -158,8 +159,8 @@ def test_only_loopback_is_not_public(host: str, *, expected: bool) -> None:
     ("settings", "missing"),
     [
         ({"host": "127.0.0.1"}, None),
-        ({"host": "0.0.0.0"}, ("TLS", "a token")),
-        ({"host": "0.0.0.0", "bearer_token": TOKEN}, ("TLS",)),
+        ({"host": EVERYWHERE}, ("TLS", "a token")),
+        ({"host": EVERYWHERE, "bearer_token": TOKEN}, ("TLS",)),
     ],
 )
 def test_a_public_address_without_protection_is_warned_of(

@@ -11,10 +11,14 @@ import pytest
 from anoean_stream.configfile import load_settings
 from anoean_stream.kafka.access import check_access
 from anoean_stream.kafka.topics import list_topics
-from tests.support.models import make_rows
+from anoean_stream.registry.registry import Registry
+from tests.support.kafka_broker import KafkaBroker
+from tests.support.kafka_topics import create_topic
+from tests.support.models import make_bundle, make_rows
 from tests.support.secure_broker import Acl, SecureBroker
 from tests.support.secure_stage import LIMIT_S, SecureStage
 from tests.support.waiting import wait_until
+from tests.support.worker import WorkerProcess
 
 DOCS: Final = Path(__file__).parents[2] / "docs" / "security.md"
 
@@ -117,6 +121,28 @@ def test_a_permission_that_is_withdrawn_later_ends_the_worker(stage: SecureStage
     assert code == 4, said
     assert "grant Read (input) or Write (alerts, dead letters) on it" in said
     assert stage.broker.committed(stage.group, stage.flows) == 5
+
+
+def test_a_broker_that_comes_a_little_later_is_waited_for(
+    own_kafka_broker: KafkaBroker, new_group: Callable[[str], str], tmp_path: Path
+) -> None:
+    for name in ("flows", "alerts", "letters"):
+        create_topic(own_kafka_broker.bootstrap, name, partitions=1)
+    make_bundle(tmp_path / "bundle", name="anoean")
+    registry = Registry(str(tmp_path / "models"))
+    registry.set_alias("anoean", "champion", registry.publish(tmp_path / "bundle", "anoean"))
+    settings = {
+        "topics.input": "flows", "topics.alerts": "alerts", "topics.dead_letters": "letters",
+        "consumer.group_id": new_group("late"), "broker.connect_timeout_s": 60,
+    }  # fmt: skip
+    own_kafka_broker.stop()
+
+    with WorkerProcess(own_kafka_broker.bootstrap, tmp_path / "models", settings) as worker:
+        wait_until(lambda: "Connection refused" in worker.output(), what="a try", within_s=20)
+        assert worker.probe("/live")[0] == 200
+        own_kafka_broker.start()
+        worker.ready()
+        assert worker.stop() == 0
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["SASL_SSL", "SASL_PLAINTEXT"])

@@ -6,9 +6,9 @@
                                |
                              Outbox --> anomalies, dead letters
 
-Services start in this order and stop in reverse: producer, web server, model watch, outbox,
-consumer, agents. So the probes answer while the worker waits for a model, and the outbox still
-delivers while the consumer drains.
+Services start in this order and stop in reverse: producer, web server, access check, model watch,
+outbox, consumer, agents. So the probes answer while the worker waits for a model, and the outbox
+still delivers while the consumer drains.
 """
 
 import asyncio
@@ -29,10 +29,11 @@ from mode.types import ServiceT
 from anoean_stream.agents import Outbox, Scorer, add_detector
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
+from anoean_stream.kafka.access import AccessCheck
 from anoean_stream.kafka.faults import is_unknown_topic
 from anoean_stream.kafka.positions import Jump
 from anoean_stream.kafka.producer import Producer
-from anoean_stream.kafka.wire import Wire, WireListener
+from anoean_stream.kafka.wire import Gates, Wire, WireListener
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.observe.web import WebServer
@@ -306,7 +307,8 @@ def make_app(settings: Settings) -> WorkerApp:
     app.model_loaded = asyncio.Event()
     overload = Overload(settings.overload, worker_id=worker_id(settings))
     listener = _Listener(health, metrics, overload)
-    app.wire = Wire(settings=settings, gate=app.model_loaded, listener=listener)
+    granted = asyncio.Event()
+    app.wire = Wire(settings=settings, gate=Gates(granted, app.model_loaded), listener=listener)
     outbox = Outbox(
         lambda: _producer(app),
         topics=settings.topics,
@@ -320,8 +322,9 @@ def make_app(settings: Settings) -> WorkerApp:
     )
     models = ModelService(app, Registry(settings.registry.url))
     web = WebServer(settings.web, health=health, metrics=metrics)
-    last_notice = LastNotice(app, overload)
-    app.own_services = (*((web,) if settings.web.enabled else ()), models, last_notice, outbox)
+    last_notice, access = LastNotice(app, overload), AccessCheck(settings, granted)
+    pages = (web,) if settings.web.enabled else ()
+    app.own_services = (*pages, access, models, last_notice, outbox)
     add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox, overload=overload)
     return app
 

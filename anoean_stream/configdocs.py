@@ -110,7 +110,7 @@ def _length(field: FieldInfo) -> str:
     shortest = [
         rule.min_length for rule in field.metadata if isinstance(rule, annotated_types.MinLen)
     ]
-    return f"of at least {shortest[0]} character" if shortest else ""
+    return f"of at least {shortest[0]} character{'s'[: shortest[0] > 1]}" if shortest else ""
 
 
 def default_yaml() -> str:

@@ -9,6 +9,7 @@ What two settings must fulfil together is checked here too, in ``model_validator
 raise `cross_check`, so that a message names every setting involved and where it was set.
 """
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -28,6 +29,13 @@ def cross_check(message: str, *keys: str) -> PydanticCustomError:
     return PydanticCustomError("cross_check", "{message}", {"message": message, "keys": keys})
 
 
+def check_one_place(section: "Section", *keys: str) -> None:
+    """Refuse a secret that is given twice, as ``<key>`` and as ``<key>_file``."""
+    for key in keys:
+        if getattr(section, key) is not None and getattr(section, f"{key}_file") is not None:
+            raise cross_check(f"{key} and {key}_file are both set; remove one", key, f"{key}_file")
+
+
 class Section(BaseModel):
     """What all sections share: immutable, nothing unknown, defaults validated, numbers finite."""
 
@@ -37,6 +45,8 @@ class Section(BaseModel):
         validate_default=True,
         use_attribute_docstrings=True,
         allow_inf_nan=False,
+        # pydantic would print what it was given, secrets too; our own messages show what may be shown.
+        hide_input_in_errors=True,
     )
 
 
@@ -55,12 +65,30 @@ class BrokerSettings(Section):
     """name of this client in the broker's logs and quotas"""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """whether the connection is encrypted (SSL) and how we log in (SASL)"""
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    """how the password is proved; needed with SASL_*"""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
+    """how we log in; needed with SASL_*"""
     sasl_username: str | None = None
-    """user for SASL"""
+    """user for PLAIN and SCRAM"""
     sasl_password: SecretStr | None = None
-    """password for SASL; better in ANOEAN__BROKER__SASL_PASSWORD than in a file"""
+    """password for PLAIN and SCRAM; better in ANOEAN__BROKER__SASL_PASSWORD, or in a file of its own"""
+    sasl_password_file: str | None = None
+    """file that holds the password, instead of sasl_password"""
+    sasl_oauth_token_url: str | None = Field(
+        None, pattern=r"^https?://[^\s/]+\S*$", examples=["https://login.example.org/token"]
+    )
+    """token endpoint for OAUTHBEARER (OpenID Connect, client credentials)"""
+    sasl_oauth_client_id: str | None = Field(None, min_length=1)
+    """client id at the token endpoint"""
+    sasl_oauth_client_secret: SecretStr | None = None
+    """client secret at the token endpoint"""
+    sasl_oauth_client_secret_file: str | None = None
+    """file that holds the client secret, instead of sasl_oauth_client_secret"""
+    sasl_oauth_scope: str | None = Field(None, min_length=1)
+    """scope to ask for; null asks for none"""
+    sasl_oauth_extensions: dict[str, str] = Field(default_factory=dict)
+    """further names and values that the broker gets with the token"""
+    sasl_oauth_ca_location: str | None = None
+    """PEM file of the authorities to trust at the token endpoint; null takes the system's"""
     ssl_ca_location: str | None = None
     """PEM file of the authorities to trust; null takes the system's"""
     ssl_certificate_location: str | None = None
@@ -69,29 +97,60 @@ class BrokerSettings(Section):
     """PEM file of the client's key"""
     ssl_key_password: SecretStr | None = None
     """password of the client's key"""
+    ssl_key_password_file: str | None = None
+    """file that holds the password of the client's key, instead of ssl_key_password"""
+    connect_timeout_s: float = Field(20.0, ge=1, le=600)
+    """seconds for the first contact at the start; without an answer the process ends (exit code 4)"""
     request_timeout_s: float = Field(30.0, gt=0, le=600)
     """seconds to wait for the answer to one request (metadata, commit)"""
 
     @model_validator(mode="after")
+    def _secrets_stand_in_one_place(self) -> Self:
+        check_one_place(self, "sasl_password", "sasl_oauth_client_secret", "ssl_key_password")
+        return self
+
+    @model_validator(mode="after")
     def _login_is_complete(self) -> Self:
-        login = ("sasl_mechanism", "sasl_username", "sasl_password")
-        if self.security_protocol.startswith("SASL_"):
-            missing = [key for key in login if getattr(self, key) is None]
-            if missing:
-                raise cross_check(
-                    f"security_protocol {self.security_protocol} needs {' and '.join(missing)} too",
-                    "security_protocol",
-                    *missing,
-                )
-            return self
-        unused = [key for key in login if getattr(self, key) is not None]
-        if unused:
-            raise cross_check(
-                f"{' and '.join(unused)} would not be used with security_protocol "
-                f"{self.security_protocol}; expected SASL_SSL or SASL_PLAINTEXT",
+        login: tuple[str, ...] = (
+            "sasl_mechanism", "sasl_username", "sasl_password", "sasl_password_file",
+        )  # fmt: skip
+        oauth = (
+            "sasl_oauth_token_url", "sasl_oauth_client_id", "sasl_oauth_client_secret",
+            "sasl_oauth_client_secret_file", "sasl_oauth_scope", "sasl_oauth_extensions",
+            "sasl_oauth_ca_location",
+        )  # fmt: skip
+        protocol, mechanism = self.security_protocol, self.sasl_mechanism
+        if not protocol.startswith("SASL_"):
+            self._refuse_unused(
+                (*login, *oauth),
+                f"with security_protocol {protocol}; expected SASL_SSL or SASL_PLAINTEXT",
                 "security_protocol",
-                *unused,
             )
+        elif mechanism == "OAUTHBEARER":
+            self._require(oauth[:2], "sasl_oauth_client_secret", "sasl_mechanism OAUTHBEARER")
+            self._refuse_unused(login[1:], "with sasl_mechanism OAUTHBEARER", "sasl_mechanism")
+        else:
+            self._require(login[:2], "sasl_password", f"security_protocol {protocol}")
+            self._refuse_unused(
+                oauth, f"with sasl_mechanism {mechanism}; expected OAUTHBEARER", "sasl_mechanism"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _extensions_can_be_sent(self) -> Self:
+        # RFC 7628 and KIP-342; librdkafka separates them by commas.
+        for name, value in self.sasl_oauth_extensions.items():
+            if not re.fullmatch(r"[A-Za-z]+", name) or name == "auth":
+                raise cross_check(
+                    f"sasl_oauth_extensions has the name {name!r}; expected letters only, not 'auth'",
+                    "sasl_oauth_extensions",
+                )
+            if not re.fullmatch(r"[\x21-\x2b\x2d-\x7e]+", value):
+                raise cross_check(
+                    f"sasl_oauth_extensions.{name} has a value that cannot be sent; expected printable "
+                    "ASCII without blanks and commas",
+                    "sasl_oauth_extensions",
+                )
         return self
 
     @model_validator(mode="after")
@@ -104,16 +163,36 @@ class BrokerSettings(Section):
             )
         # Whether the files exist is seen when connecting: a configuration may be checked on
         # another machine than the one that holds the keys.
-        files = ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location")
-        unused = [key for key in files if getattr(self, key) is not None]
-        if unused and "SSL" not in self.security_protocol.replace("SASL", ""):
-            raise cross_check(
-                f"{' and '.join(unused)} would not be used with security_protocol "
-                f"{self.security_protocol}; expected SSL or SASL_SSL",
+        if not self.security_protocol.endswith("SSL"):
+            self._refuse_unused(
+                ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location"),
+                f"with security_protocol {self.security_protocol}; expected SSL or SASL_SSL",
                 "security_protocol",
-                *unused,
+            )
+        if self.ssl_key_location is None:
+            self._refuse_unused(
+                ("ssl_key_password", "ssl_key_password_file"),
+                "without ssl_key_location",
+                "ssl_key_location",
             )
         return self
+
+    def _require(self, keys: tuple[str, ...], secret: str, chosen: str) -> None:
+        """Refuse a login with something missing; its secret may stand in a file instead."""
+        missing = [key for key in keys if getattr(self, key) is None]
+        names = list(missing)
+        if getattr(self, secret) is None and getattr(self, f"{secret}_file") is None:
+            missing.append(secret)
+            names.append(f"{secret} (or {secret}_file)")
+        if missing:
+            by = "security_protocol" if "protocol" in chosen else "sasl_mechanism"
+            raise cross_check(f"{chosen} needs {' and '.join(names)} too", by, *missing)
+
+    def _refuse_unused(self, keys: tuple[str, ...], why: str, by: str) -> None:
+        """Refuse what would be ignored: whoever set it believes that it works."""
+        unused = [key for key in keys if getattr(self, key) not in (None, {})]
+        if unused:
+            raise cross_check(f"{' and '.join(unused)} would not be used {why}", by, *unused)
 
 
 class ConsumerSettings(Section):
@@ -327,9 +406,35 @@ class WebSettings(Section):
     enabled: bool = True
     """serve /live, /ready and /metrics"""
     host: str = "127.0.0.1"
-    """address to listen on; 0.0.0.0 for all (then protect it: there is no login)"""
+    """address to listen on; 0.0.0.0 for all (then with tls_* and bearer_token)"""
     port: int = Field(6066, ge=0, le=65535)
     """port to listen on; 0 takes a free one and logs it"""
+    tls_certificate: str | None = None
+    """PEM file of the server's certificate and its chain; null serves without TLS"""
+    tls_key: str | None = None
+    """PEM file of the server's key"""
+    tls_key_password: SecretStr | None = None
+    """password of the server's key"""
+    tls_key_password_file: str | None = None
+    """file that holds the password of the server's key, instead of tls_key_password"""
+    bearer_token: SecretStr | None = Field(None, min_length=16)
+    """whoever wants /metrics, or reasons from /live and /ready, must show it; null asks nobody"""
+    bearer_token_file: str | None = None
+    """file that holds the token, instead of bearer_token"""
+
+    @model_validator(mode="after")
+    def _tls_and_token_are_complete(self) -> Self:
+        check_one_place(self, "tls_key_password", "bearer_token")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise cross_check(
+                "tls_certificate and tls_key belong together; set both or none",
+                "tls_certificate",
+                "tls_key",
+            )
+        for key in ("tls_key_password", "tls_key_password_file"):
+            if getattr(self, key) is not None and self.tls_key is None:
+                raise cross_check(f"{key} would not be used without tls_key", key, "tls_key")
+        return self
 
 
 class LoggingSettings(Section):

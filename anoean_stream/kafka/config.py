@@ -1,4 +1,4 @@
-"""Our settings in librdkafka's words. The only place where a secret leaves its wrapper.
+"""Our settings in librdkafka's words; `security` says how we log in.
 
 What a user may set is in `anoean_stream.settings`; what is fixed here is fixed because another
 value breaks a promise (idempotence, commits of acknowledged records only) or costs a factor
@@ -9,9 +9,8 @@ what is merely fast, never what is promised.
 from typing import Final
 
 from anoean_stream.errors import ConfigError
+from anoean_stream.kafka.security import ClientConfig, security_config
 from anoean_stream.settings import BrokerSettings, Settings
-
-ClientConfig = dict[str, str | int | float | bool]
 
 CONSUMER_PROMISES: Final = frozenset(
     {
@@ -40,7 +39,13 @@ a stall; below 500 writing them costs more than they tell."""
 
 
 def admin_config(settings: Settings) -> ClientConfig:
-    """Return the configuration of a client that neither consumes nor produces."""
+    """Return the configuration of a client that neither consumes nor produces.
+
+    Raises
+    ------
+    ConfigError
+        A file that the broker section names cannot be read (so do the functions below).
+    """
     return _connection(settings.broker)
 
 
@@ -122,32 +127,17 @@ def producer_config(settings: Settings) -> ClientConfig:
 
 
 def _connection(broker: BrokerSettings) -> ClientConfig:
-    config: ClientConfig = {
+    return {
         "bootstrap.servers": broker.bootstrap_servers,
         "client.id": broker.client_id,
         # One request's time limit; also how long a commit may take while no coordinator answers.
         "socket.timeout.ms": _ms(broker.request_timeout_s),
         # On by default; p99 at 200 records/s falls from 39 to 11 ms without it.
         "socket.nagle.disable": True,
-        "security.protocol": broker.security_protocol,
+        **security_config(broker),
         # A broker's restart is an everyday event: do not back off for the default of 10 s.
         "reconnect.backoff.max.ms": 2000,
     }
-    if broker.security_protocol.startswith("SASL_"):
-        login = {"sasl.mechanism": broker.sasl_mechanism, "sasl.username": broker.sasl_username}
-        config.update({name: value for name, value in login.items() if value is not None})
-        if broker.sasl_password is not None:
-            config["sasl.password"] = broker.sasl_password.get_secret_value()
-    if broker.security_protocol.endswith("SSL"):
-        locations = {
-            "ssl.ca.location": broker.ssl_ca_location,
-            "ssl.certificate.location": broker.ssl_certificate_location,
-            "ssl.key.location": broker.ssl_key_location,
-        }
-        config.update({name: value for name, value in locations.items() if value is not None})
-        if broker.ssl_key_password is not None:
-            config["ssl.key.password"] = broker.ssl_key_password.get_secret_value()
-    return config
 
 
 def _refuse(options: dict[str, str], promises: frozenset[str], *, section: str) -> None:

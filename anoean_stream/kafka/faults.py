@@ -5,9 +5,10 @@ are news, not ends. An error is fatal here when no amount of waiting repairs it.
 """
 
 import logging
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from confluent_kafka import KafkaError
@@ -33,11 +34,11 @@ _NEXT_STEP: Final[dict[int, str]] = {
     ),
     KafkaError._AUTHENTICATION: (  # noqa: SLF001 - the public name of a local error code
         "the broker at {servers} does not accept these credentials; check broker.security_protocol, "
-        "broker.sasl_mechanism, broker.sasl_username and the password"
+        "broker.sasl_mechanism, {login}"
     ),
     KafkaError.SASL_AUTHENTICATION_FAILED: (
         "the broker at {servers} does not accept these credentials; check broker.sasl_mechanism, "
-        "broker.sasl_username and the password"
+        "{login}"
     ),
     KafkaError.UNSUPPORTED_SASL_MECHANISM: (
         "the broker at {servers} does not offer broker.sasl_mechanism; set one that it offers"
@@ -63,6 +64,12 @@ _NEXT_STEP: Final[dict[int, str]] = {
         "group.min.session.timeout.ms and group.max.session.timeout.ms"
     ),
 }
+
+_CERTIFICATE_REFUSED: Final = re.compile(
+    r"alert (bad certificate|certificate required|certificate unknown|unknown ca|certificate expired"
+    r"|certificate revoked|unsupported certificate|handshake failure|access denied)"
+)
+"""What a broker answers to a client certificate that is missing (TLS 1.2 and 1.3) or not to its liking."""
 
 _UNKNOWN_TOPIC: Final = frozenset(
     {
@@ -98,16 +105,23 @@ def fatal_error(
     topic : str, optional
         The topic at fault, when known.
     """
+    if _is_about_token(error):
+        return None  # the token endpoint is down: librdkafka asks again, and we run on meanwhile
     step = _NEXT_STEP.get(error.code())
     servers = settings.broker.bootstrap_servers
     if step is not None:
         known = repr(topic) if topic else "of this worker"
-        said = step.format(topic=known, group=settings.consumer.group_id, servers=servers)
+        said = step.format(
+            topic=known, group=settings.consumer.group_id, servers=servers, login=_login(settings)
+        )
         return BrokerError(f"{said} (librdkafka: {error.name()}: {error.str()})")
     if "certificate verify failed" in error.str().lower():
         return BrokerError(
-            f"the certificate of the broker at {servers} is not signed by an authority we trust; set "
-            f"broker.ssl_ca_location to its CA's PEM file (librdkafka: {error.str()})"
+            # librdkafka does not say which of the three it is.
+            f"the certificate of the broker at {servers} is not signed by an authority we trust, or is "
+            "for another host name, or has expired; set broker.ssl_ca_location to its CA's PEM file, "
+            "and broker.bootstrap_servers to a name in the certificate (librdkafka: "
+            f"{error.str()})"
         )
     if error.fatal():
         return BrokerError(
@@ -115,6 +129,78 @@ def fatal_error(
             "resumes at the last commit"
         )
     return None
+
+
+def refusal_at_start(error: KafkaError, settings: Settings) -> BrokerError | None:
+    """Return the error to end with at the first contact, or None when waiting may repair it.
+
+    Stricter than `fatal_error`: what is an outage in a worker that ran for days (a token endpoint
+    that is down, a certificate that is refused) is most likely a wrong setting in one that starts.
+
+    Parameters
+    ----------
+    error : KafkaError
+        What librdkafka reported.
+    settings : Settings
+        Where the names in the sentence come from.
+    """
+    own = settings.broker
+    servers, text = own.bootstrap_servers, error.str()
+    if _is_about_token(error):
+        why = text.split(": ", 1)[-1]
+        return BrokerError(
+            f"{own.sasl_oauth_token_url} gave no token ({why}); check broker.sasl_oauth_token_url, "
+            "broker.sasl_oauth_client_id, its secret, and broker.sasl_oauth_ca_location"
+        )
+    if _CERTIFICATE_REFUSED.search(text):
+        what = (
+            "wants a client certificate; set broker.ssl_certificate_location and "
+            "broker.ssl_key_location"
+            if own.ssl_certificate_location is None
+            else "refuses the certificate in broker.ssl_certificate_location; take one that is not "
+            "expired and is signed by an authority the broker trusts"
+        )
+        return BrokerError(f"the broker at {servers} {what} (librdkafka: {text})")
+    if "connecting to a PLAINTEXT broker listener" in text or "wrong version number" in text:
+        other = own.security_protocol.replace("SASL_SSL", "SASL_PLAINTEXT")
+        return BrokerError(
+            f"the broker at {servers} does not speak TLS, and broker.security_protocol is "
+            f"{own.security_protocol}; take the port of its TLS listener, or set "
+            f"{'PLAINTEXT' if other == 'SSL' else other} (librdkafka: {text})"
+        )
+    if "Invalid response size" in text:
+        return BrokerError(
+            f"what listens on {servers} does not answer as Kafka with broker.security_protocol "
+            f"{own.security_protocol} does; check broker.bootstrap_servers and "
+            f"broker.security_protocol (librdkafka: {text})"
+        )
+    return fatal_error(error, settings)
+
+
+def is_silent_refusal(errors: Iterable[KafkaError]) -> bool:
+    """Tell whether brokers took the connections and closed them, and nothing else was reported."""
+    codes = {error.code() for error in errors}
+    return codes == {KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - the public name of a local error code
+
+
+def silent_refusal_sentence(settings: Settings) -> str:
+    """Say what a listener of another protocol does, and what to set."""
+    own = settings.broker
+    return (
+        f"the broker at {own.bootstrap_servers} takes the connection and closes it, as a listener with "
+        f"another protocol does; broker.security_protocol is {own.security_protocol}: set the one of "
+        "that listener (SSL or SASL_SSL where it wants TLS, SASL_* where it wants a login)"
+    )
+
+
+def _login(settings: Settings) -> str:
+    if settings.broker.sasl_mechanism == "OAUTHBEARER":
+        return "and that it takes tokens of broker.sasl_oauth_token_url with this scope"
+    return "broker.sasl_username and the password"
+
+
+def _is_about_token(error: KafkaError) -> bool:
+    return "Failed to acquire SASL OAUTHBEARER token" in error.str()
 
 
 class News:
@@ -165,7 +251,7 @@ class News:
 
 
 class LogLimit(logging.Filter):
-    """Holds back repeated librdkafka log lines: in an outage it logs each failed connect.
+    """Holds back repeated librdkafka log lines: in an outage it logs each failed connect, as an error.
 
     librdkafka's lines begin ``FAIL [rdkafka#consumer-1] [thrd:host:port/1]: ...``; what is before
     the second bracket is the kind.
@@ -178,7 +264,8 @@ class LogLimit(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Let the first line of a kind pass, and one in each interval after it."""
         kind = record.getMessage().split("[thrd:")[0]
-        return record.levelno >= logging.ERROR or self._news.is_due(kind) is not None
+        is_repeated = kind.startswith("FAIL ") or record.levelno < logging.ERROR
+        return not is_repeated or self._news.is_due(kind) is not None
 
 
 def client_logger(name: str) -> logging.Logger:

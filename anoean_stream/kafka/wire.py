@@ -28,6 +28,29 @@ class Gate(Protocol):
         ...
 
 
+class Gates:
+    """A gate that is open when all of several are.
+
+    Parameters
+    ----------
+    *gates : Gate
+        In the order in which they are likely to open.
+    """
+
+    def __init__(self, *gates: Gate) -> None:
+        self._gates = gates
+
+    def is_set(self) -> bool:
+        """Tell whether all are open."""
+        return all(gate.is_set() for gate in self._gates)
+
+    async def wait(self) -> Literal[True]:
+        """Return when all are open; none is expected to close again."""
+        for gate in self._gates:
+            await gate.wait()
+        return True
+
+
 class WireListener:
     """What health and metrics may hear of the transport. Override what is of interest.
 

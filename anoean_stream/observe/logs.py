@@ -15,6 +15,11 @@ _CHATTY: Final = ("faust", "mode", "aiohttp", "aiokafka", "asyncio", "fsspec")
 """Libraries whose INFO lines tell about themselves, not about the user's traffic."""
 
 
+_TRACEBACK: Final = structlog.dev.RichTracebackFormatter(show_locals=False)
+"""Tracebacks on a terminal. structlog shows local variables by default, and a password is one of them
+on its way to librdkafka."""
+
+
 class _LifeCycle(logging.Filter):
     """Holds back what Faust says of each service that starts or stops."""
 
@@ -43,7 +48,7 @@ def configure_logging(settings: LoggingSettings) -> None:
         cache_logger_on_first_use=False,
     )
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=_TRACEBACK)]
         if pretty
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

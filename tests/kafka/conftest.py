@@ -9,6 +9,7 @@ import pytest
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_jars import KafkaUnavailableError
 from tests.support.kafka_topics import create_topic
+from tests.support.secure_broker import OAUTH_CLIENTS, USERS, SecureBroker
 
 REQUIRE = "ANOEAN_REQUIRE_KAFKA"
 """When this variable is 1, a missing broker is a failure: what the project's own pipeline sets."""
@@ -40,6 +41,20 @@ def own_kafka_broker() -> Iterator[KafkaBroker]:
     """A broker that a test may stop, kill and start again."""
     broker = _started()
     yield broker
+    broker.close()
+
+
+@pytest.fixture(scope="session")
+def secure_broker(
+    kafka_broker: KafkaBroker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SecureBroker]:
+    """One broker with TLS, logins and access lists; users and secrets are in `tests.support`."""
+    broker = SecureBroker(
+        tmp_path_factory.mktemp("secure"), users=USERS, oauth_clients=OAUTH_CLIENTS
+    )
+    broker.start()  # kafka_broker has started, so there is a Kafka, and a failure is one
+    with broker.tokens:
+        yield broker
     broker.close()
 
 

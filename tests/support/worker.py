@@ -159,6 +159,10 @@ class WorkerProcess:
         """Return its last lines, for an error message."""
         return "\n".join(Path(self._log.name).read_text(errors="replace").splitlines()[-25:])
 
+    def output(self) -> str:
+        """Return everything it has printed."""
+        return Path(self._log.name).read_text(errors="replace")
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, return the exit code."""
         assert self.process is not None

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # Rooms that any other may use, and that use only each other.
-COMMON = {"errors", "settings", "observe", "__init__"}
+COMMON = {"errors", "settings", "secretfile", "observe", "__init__"}
 
 CONFIG = {"configfile", "configsources", "configdocs"}
 """The loader of the settings; only the command line uses it."""
@@ -25,6 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "errors": set(),
     "settings": set(),
+    "secretfile": set(),
     "observe": set(),
     "configdocs": set(),
     "configsources": set(),

@@ -59,7 +59,7 @@ def test_allowed_names_open_bounds() -> None:
 def test_allowed_names_the_choices_and_null() -> None:
     field = BrokerSettings.model_fields["sasl_mechanism"]
 
-    assert allowed(field) == "one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, or null"
+    assert allowed(field) == "one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, or null"
 
 
 @pytest.mark.parametrize("servers", ["a:1", "a:1,b:2", "a:1, b:2", "[::1]:9092"])

@@ -267,9 +267,9 @@ def test_override_of_another_form_is_refused(empty_folder: Path, override: str) 
 
 
 def test_section_with_a_plain_value_is_told_its_keys(empty_folder: Path) -> None:
-    (problem,) = problems_of(write(empty_folder / "a.yaml", "web: 5\n"))
+    (problem,) = problems_of(write(empty_folder / "a.yaml", "model: 5\n"))
 
-    assert problem.endswith("web is '5'; expected a section with enabled, host, port")
+    assert problem.endswith("model is '5'; expected a section with name, alias")
 
 
 def test_secret_is_never_in_a_message(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

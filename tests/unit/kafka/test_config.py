@@ -7,7 +7,6 @@ from confluent_kafka import Consumer, Producer
 
 from anoean_stream.errors import ConfigError
 from anoean_stream.kafka.config import (
-    admin_config,
     consumer_config,
     is_incremental,
     producer_config,
@@ -75,24 +74,6 @@ def test_an_option_that_would_break_a_promise_is_refused(section: str, option: s
 
     with pytest.raises(ConfigError, match=f"{section}.options has '{option}'"):
         (consumer_config if section == "consumer" else producer_config)(settings)
-
-
-def test_secrets_reach_librdkafka_and_no_representation() -> None:
-    settings = _settings(
-        broker={
-            "security_protocol": "SASL_SSL",
-            "sasl_mechanism": "SCRAM-SHA-512",
-            "sasl_username": "anoean",
-            "sasl_password": "hush",
-            "ssl_ca_location": "ca.pem",
-        }
-    )
-
-    config = admin_config(settings)
-
-    assert config["sasl.password"] == "hush"
-    assert config["ssl.ca.location"] == "ca.pem"
-    assert "hush" not in repr(settings)
 
 
 def test_kip_848_leaves_the_assignor_to_the_broker() -> None:

@@ -81,7 +81,7 @@ def test_news_of_one_kind_is_told_once_an_interval_with_a_count(
     ]
 
 
-def test_librdkafka_lines_of_one_kind_are_held_back_and_errors_never() -> None:
+def test_librdkafka_lines_of_one_kind_are_held_back_and_other_errors_never() -> None:
     limit = LogLimit(interval_s=60)
 
     def passes(level: int, text: str) -> bool:
@@ -91,4 +91,7 @@ def test_librdkafka_lines_of_one_kind_are_held_back_and_errors_never() -> None:
     assert passes(logging.WARNING, fail % 1)
     assert not passes(logging.WARNING, fail % 2)
     assert passes(logging.WARNING, "REQTMOUT [rdkafka#consumer-1] [thrd:h:1/1]: timed out")
-    assert passes(logging.ERROR, fail % 3)
+    assert not passes(logging.ERROR, fail % 3)
+    errors = "FATAL [rdkafka#consumer-1] [thrd:main]: Fatal error: fenced"
+    assert passes(logging.ERROR, errors)
+    assert passes(logging.ERROR, errors)

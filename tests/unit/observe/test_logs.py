@@ -74,3 +74,23 @@ def test_auto_is_json_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> 
     structlog.get_logger("anoean").warning("piped")
 
     assert json.loads(capsys.readouterr().err)["event"] == "piped"
+
+
+def test_a_traceback_on_a_terminal_shows_no_local_variables(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging(LoggingSettings(format="pretty"))
+
+    def connect() -> None:
+        password = chr(104) + "ush"  # so that the source line does not show it
+        raise ValueError(f"{len(password)} characters")
+
+    try:
+        connect()
+    except ValueError:
+        structlog.get_logger("anoean.serve").exception("worker_crashed")
+
+    text = capsys.readouterr().err
+    assert "ValueError" in text
+    assert "connect" in text
+    assert "hush" not in text

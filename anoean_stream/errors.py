@@ -26,7 +26,22 @@ A message has four parts: what failed, the value seen, the value expected, what 
         log.error("bundle_refused", file=error.file, reason=str(error))
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_BRIEF_CHARS: Final = 300
+"""Characters of a library's message that ours take over: some quote a name of megabytes."""
+
+
+def brief(error: Exception) -> str:
+    """Return an error's text on one line and not longer than a person reads.
+
+    Examples
+    --------
+    >>> brief(ValueError("unknown field " + "x" * 1_000_000))[-6:]
+    'xxx...'
+    """
+    text = " ".join(str(error)[: _BRIEF_CHARS + 1].split())
+    return text if len(text) <= _BRIEF_CHARS else f"{text[:_BRIEF_CHARS]}..."
 
 
 class AnoeanError(Exception):

@@ -216,15 +216,18 @@ class Pipeline:
 
 
 def _shift(contribution: Contribution) -> FeatureShift:
-    value = contribution.value
     return FeatureShift(
-        feature=contribution.feature,
-        value=short_text(value) if isinstance(value, str) else value,
+        feature=short_text(contribution.feature),
+        value=_short(contribution.value),
         normal_p5=contribution.normal_p5,
-        normal_p50=contribution.normal_p50,
+        normal_p50=_short(contribution.normal_p50),
         normal_p95=contribution.normal_p95,
         contribution=contribution.contribution,
     )
+
+
+def _short(value: float | str | None) -> float | str | None:
+    return short_text(value) if isinstance(value, str) else value
 
 
 def decode_golden(contract: FeatureContract, values: Sequence[bytes]) -> RawBatch:

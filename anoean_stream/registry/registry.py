@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from anoean_stream.detector.bundle import FILES, Bundle, Manifest, read_bundle
-from anoean_stream.errors import BundleError, ModelNotFoundError, RegistryError
+from anoean_stream.detector.bundle import FILES, MAX_BYTES, Bundle, Manifest, read_bundle
+from anoean_stream.detector.confinedfiles import RefusedFileError, read_confined
+from anoean_stream.errors import BundleError, ModelNotFoundError, RegistryError, brief
 from anoean_stream.registry.layout import (
+    ALIAS_MAX_BYTES,
     CHAMPION,
     MANIFEST,
     PREVIOUS,
@@ -31,6 +33,9 @@ from anoean_stream.registry.store import open_store
 _PUBLISH_ATTEMPTS: Final = 100
 """Publishers that may be faster than us in a row before we give up. Each one costs a listing;
 ten at once need ten at most, so more than this is a store that does not show what was written."""
+
+_PUBLISH_MAX_BYTES: Final = 2**30
+"""Bytes of all files of a version together, also report and plots; they are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +175,14 @@ class Registry:
         """
         path = alias_path(name, alias)
         try:
-            data = self._store.read(path)
+            data = self._store.read(path, max_bytes=ALIAS_MAX_BYTES)
         except FileNotFoundError as error:
             raise self._no_such_alias(name, alias) from error
         try:
             return AliasRecord.from_json(data)
         except ValueError as error:
             message = (
-                f"{self.url.rstrip('/')}/{path} is no alias file ({error}); expected JSON such as "
+                f"{self.url.rstrip('/')}/{path} is no alias file ({brief(error)}); expected JSON such as "
                 f'{{"version": "3"}}; mend it with `anoean models promote {name} VERSION '
                 f"--alias {alias}`"
             )
@@ -233,7 +238,7 @@ class Registry:
         for file in FILES:
             if file != MANIFEST:
                 try:
-                    files[file] = self._store.read(f"{folder}/{file}")
+                    files[file] = self._store.read(f"{folder}/{file}", max_bytes=MAX_BYTES[file])
                 except FileNotFoundError:
                     continue  # read_bundle says which one is missing
         return read_bundle(files, origin=self._origin(name, version))
@@ -256,14 +261,10 @@ class Registry:
         BundleError
             When the folder is not a sound bundle.
         RegistryError
-            When the store cannot be written.
+            When the store cannot be written, or the folder has links or more than 1 GiB.
         """
         check_name(name)
-        files = {
-            path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".")
-        }
+        files = _files_to_publish(folder)
         read_bundle({file: files[file] for file in FILES if file in files}, origin=str(folder))
         number = 0
         for _ in range(_PUBLISH_ATTEMPTS):
@@ -328,7 +329,7 @@ class Registry:
 
     def _version_before(self, path: str) -> str | None:
         try:
-            return AliasRecord.from_json(self._store.read(path)).version
+            return AliasRecord.from_json(self._store.read(path, max_bytes=ALIAS_MAX_BYTES)).version
         except (FileNotFoundError, ValueError):
             return None  # a broken alias file is mended by writing it
 
@@ -337,7 +338,8 @@ class Registry:
 
     def _manifest_bytes(self, name: str, version: str) -> bytes:
         try:
-            return self._store.read(f"{version_folder(name, version)}/{MANIFEST}")
+            path = f"{version_folder(name, version)}/{MANIFEST}"
+            return self._store.read(path, max_bytes=MAX_BYTES[MANIFEST])
         except FileNotFoundError as error:
             raise self._no_such_version(name, version) from error
 
@@ -385,6 +387,23 @@ class Registry:
             f"set it with `anoean models promote {name} VERSION --alias {alias}`"
         )
         return ModelNotFoundError(message)
+
+
+def _files_to_publish(folder: Path) -> dict[str, bytes]:
+    """Read a bundle's folder; a link in it could publish what lies elsewhere, so it is refused."""
+    files: dict[str, bytes] = {}
+    left_bytes = _PUBLISH_MAX_BYTES
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or (path.is_dir() and not path.is_symlink()):
+            continue
+        name = path.relative_to(folder).as_posix()
+        try:
+            files[name] = read_confined(folder, name, max_bytes=left_bytes)
+        except RefusedFileError as error:
+            message = f"{folder} cannot be published: {error}"
+            raise RegistryError(message) from error
+        left_bytes -= len(files[name])
+    return files
 
 
 def _listed(names: list[str]) -> str:

@@ -50,22 +50,42 @@ def _objects(draw: st.DrawFn) -> bytes:
     return f"{mark}{{{text}{blank}}}".encode(errors="surrogatepass")
 
 
-@st.composite
-def mutated(draw: st.DrawFn, source: st.SearchStrategy[bytes]) -> bytes:
-    """Bytes with some of them turned over, cut out, doubled or put in."""
-    data = bytearray(draw(source))
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(len(data) - 1, 0)))
-        kind = draw(st.sampled_from(("flip", "cut", "double", "insert")))
-        if kind == "flip" and data:
-            data[place] ^= 1 << draw(st.integers(0, 7))
+Edit = tuple[int, str, int, bytes]
+
+edits: st.SearchStrategy[list[Edit]] = st.lists(
+    st.tuples(
+        st.integers(0, 2**24),
+        st.sampled_from(("flip", "cut", "double", "insert")),
+        st.integers(0, 40),
+        st.binary(min_size=1, max_size=8),
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""What to do to some bytes: place, kind, how much, and what to put in."""
+
+
+def edited(data: bytes, todo: list[Edit]) -> bytes:
+    """Return bytes with some of them turned over, cut out, doubled or put in."""
+    changed = bytearray(data)
+    for where, kind, n_bytes, new in todo:
+        place = where % max(len(changed), 1)
+        if kind == "flip":
+            changed[place : place + 1] = bytes(
+                byte ^ 1 << (n_bytes % 8) for byte in changed[place : place + 1]
+            )
         elif kind == "cut":
-            del data[place : place + draw(st.integers(1, 40))]
+            del changed[place : place + n_bytes]
         elif kind == "double":
-            data[place:place] = data[place : place + draw(st.integers(1, 40))]
+            changed[place:place] = changed[place : place + n_bytes]
         else:
-            data[place:place] = draw(st.binary(min_size=1, max_size=8))
-    return bytes(data)
+            changed[place:place] = new
+    return bytes(changed)
+
+
+def mutated(source: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """Return bytes of a strategy, changed in a few places."""
+    return st.builds(edited, source, edits)
 
 
 _valid: st.SearchStrategy[bytes] = st.integers(0, 50).map(

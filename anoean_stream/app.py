@@ -237,7 +237,7 @@ def make_app(settings: Settings) -> WorkerApp:
         metrics=metrics,
         message_max_bytes=settings.producer.message_max_bytes,
     )
-    models = ModelService(app, Registry(settings.registry.url))
+    models = ModelService(app, Registry.from_settings(settings.registry))
     web = WebServer(settings.web, health=health, metrics=metrics)
     app.own_services = (*((web,) if settings.web.enabled else ()), models, outbox)
     add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox)

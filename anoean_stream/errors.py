@@ -12,6 +12,7 @@
     |   +-- ManifestError                 manifest missing, unreadable, or of an unknown format
     |   +-- IntegrityError                a file is missing, truncated or changed; a golden score differs
     |   +-- IncompatibleBundleError       intact, but not for this worker
+    |   +-- SignatureError                not signed, or not by a key of registry.trusted_keys
     +-- RegistryError                 3   the store of versions and aliases
     |   +-- ModelNotFoundError            no such model, version or alias
     +-- BrokerError                   4   Kafka refused, or is not there
@@ -145,6 +146,10 @@ class IntegrityError(BundleError):
 
 class IncompatibleBundleError(BundleError):
     """The bundle is intact, but not for this worker (feature contract, shapes)."""
+
+
+class SignatureError(BundleError):
+    """No trusted key signed the bundle; it may be signed later."""
 
 
 class RegistryError(AnoeanError):

@@ -51,6 +51,7 @@ from anoean_stream.detector.manifest import (
     Golden,
     Manifest,
 )
+from anoean_stream.detector.signature import SIGNATURE
 from anoean_stream.errors import AnoeanError, IntegrityError, ManifestError
 
 __all__ = [
@@ -232,6 +233,7 @@ def write_bundle(
     read_bundle(contents, origin=f"the new bundle {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
+    (folder / SIGNATURE).unlink(missing_ok=True)  # of the old manifest
     _sync_folder(folder)
     for file, data in contents.items():  # the manifest was put in last and is written last
         _write_durably(folder / file, data)

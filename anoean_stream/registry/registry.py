@@ -14,7 +14,20 @@ from typing import Final
 
 from anoean_stream.detector.bundle import FILES, MAX_BYTES, Bundle, Manifest, read_bundle
 from anoean_stream.detector.confinedfiles import RefusedFileError, read_confined
-from anoean_stream.errors import BundleError, ModelNotFoundError, RegistryError, brief
+from anoean_stream.detector.signature import (
+    SIGNATURE,
+    SIGNATURE_MAX_BYTES,
+    SignatureFile,
+    TrustedKeys,
+    sign_manifest,
+)
+from anoean_stream.errors import (
+    BundleError,
+    ModelNotFoundError,
+    RegistryError,
+    SignatureError,
+    brief,
+)
 from anoean_stream.registry.layout import (
     ALIAS_MAX_BYTES,
     CHAMPION,
@@ -29,6 +42,7 @@ from anoean_stream.registry.layout import (
     version_folder,
 )
 from anoean_stream.registry.store import open_store
+from anoean_stream.settings import RegistrySettings
 
 _PUBLISH_ATTEMPTS: Final = 100
 """Publishers that may be faster than us in a row before we give up. Each one costs a listing;
@@ -67,6 +81,8 @@ class Registry:
     ----------
     url : str
         Folder or fsspec URL. Nothing is read until a method is called.
+    trusted : TrustedKeys, optional
+        `load` returns no bundle that none of these keys signed.
 
     Raises
     ------
@@ -80,10 +96,25 @@ class Registry:
     []
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, trusted: TrustedKeys | None = None) -> None:
         self._store = open_store(url)
+        self._trusted = trusted
         self.url = self._store.url
         """For messages: without user and password."""
+
+    @classmethod
+    def from_settings(cls, settings: RegistrySettings) -> "Registry":
+        """Return the registry of the settings.
+
+        Raises
+        ------
+        RegistryError
+            As the constructor.
+        ConfigError
+            When a trusted key cannot be read, or the package cryptography is not installed.
+        """
+        keys = settings.trusted_keys
+        return cls(settings.url, trusted=TrustedKeys(keys) if keys else None)
 
     def exists(self) -> bool:
         """Return whether anything was ever published here."""
@@ -217,7 +248,9 @@ class Registry:
         return self.alias_version(name, ref)
 
     def load(self, name: str, version: str) -> Bundle:
-        """Read and check a version: hashes, format, shapes against the contract, finite weights.
+        """Read and check a version: signature, hashes, format, shapes, finite weights.
+
+        With trusted keys the signature comes first: nothing else is parsed before.
 
         Parameters
         ----------
@@ -232,8 +265,11 @@ class Registry:
             When there is no such version, or it is not complete yet.
         BundleError
             When a file of it is missing, truncated, changed or unfit; names the file.
+        SignatureError
+            When there are trusted keys, and none signed this version of this model.
         """
         files = {MANIFEST: self._manifest_bytes(name, version)}
+        self._check_signature(files[MANIFEST], name=name, version=version)
         folder = version_folder(name, version)
         for file in FILES:
             if file != MANIFEST:
@@ -242,6 +278,51 @@ class Registry:
                 except FileNotFoundError:
                     continue  # read_bundle says which one is missing
         return read_bundle(files, origin=self._origin(name, version))
+
+    def signatures(self, name: str, version: str) -> SignatureFile:
+        """Return who claims to have signed a version; an empty one when nobody did.
+
+        Claims: only `signer` checks them, against trusted keys.
+
+        Raises
+        ------
+        SignatureError
+            When manifest.sig is no signature file.
+        """
+        data = self._signature_bytes(name, version)
+        if data is None:
+            return SignatureFile()
+        return SignatureFile.from_json(data, origin=self._origin(name, version))
+
+    def signer(self, name: str, version: str) -> str | None:
+        """Return the name of the trusted key that signed a version; None without trusted keys.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such version.
+        SignatureError
+            When there are trusted keys, and none signed this version of this model.
+        """
+        manifest = self._manifest_bytes(name, version)
+        return self._check_signature(manifest, name=name, version=version)
+
+    def sign(self, name: str, version: str, key_file: Path) -> str:
+        """Add a signature to a version, and return the name of the key; the version stays as it is.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such version.
+        ConfigError
+            When the file is no private key.
+        RegistryError
+            When the store cannot be written.
+        """
+        signature = sign_manifest(self._manifest_bytes(name, version), key_file)
+        file = self.signatures(name, version).with_signature(signature)
+        self._store.replace(f"{version_folder(name, version)}/{SIGNATURE}", file.to_json())
+        return signature.key_id
 
     def publish(self, folder: Path, name: str) -> str:
         """Copy a bundle into the registry as a new version, and return its number.
@@ -320,6 +401,27 @@ class Registry:
         record = AliasRecord(version, updated_at, who)
         self._store.replace(path, record.to_json())
         return before
+
+    def _check_signature(self, manifest: bytes, *, name: str, version: str) -> str | None:
+        if self._trusted is None:
+            return None
+        origin = self._origin(name, version)
+        signer = self._trusted.check(manifest, self._signature_bytes(name, version), origin=origin)
+        signed_name = Manifest.from_json(manifest, origin=origin).name
+        if signed_name != name:
+            message = (
+                f"{origin}: {MANIFEST} was signed for the model {signed_name!r}, not for {name!r}: "
+                f"somebody put it into the wrong place; publish it as {signed_name!r}"
+            )
+            raise SignatureError(message, file=MANIFEST)
+        return signer
+
+    def _signature_bytes(self, name: str, version: str) -> bytes | None:
+        path = f"{version_folder(name, version)}/{SIGNATURE}"
+        try:
+            return self._store.read(path, max_bytes=SIGNATURE_MAX_BYTES)
+        except FileNotFoundError:
+            return None
 
     def _numbers(self, name: str) -> list[int]:
         """Return every number in use, also of versions that are being written or were never done."""

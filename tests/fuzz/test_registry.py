@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from anoean_stream.detector.bundle import FILES
@@ -40,6 +40,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 def test_no_name_version_or_alias_leaves_the_registry(
     registry: Registry, name: str, version: str, alias: str
 ) -> None:
+    assume(name != "edge")
+    assume(version not in ("1", "champion"))
+    assume(alias != "champion")
     for call in (
         lambda: registry.load(name, version),
         lambda: registry.load("edge", version),

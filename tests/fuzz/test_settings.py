@@ -142,7 +142,7 @@ def test_an_attack_is_refused_in_bounded_time(file: Path, name: str) -> None:
     began = time.process_time()
 
     assert says in load_or_refuse(file)
-    assert time.process_time() - began < 3
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("name", ["laughs", "levels", "a list of thousands", "digits"])

@@ -12,7 +12,6 @@ from anoean_stream.records.files import read_rows, read_values
 from anoean_stream.records.unpack import FREE_BYTES, MAX_LINE_BYTES, MAX_RATIO
 from trainer.datasets.published import content_sha256
 
-
 # Long rows: a bomb of short ones is refused as surely, after minutes of honest work.
 CSV_ROW = b"a" * 100_000 + b",b\n"
 JSON_ROW = b'{"a":"' + b"a" * 100_000 + b'"}\n'

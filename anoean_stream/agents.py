@@ -205,12 +205,12 @@ class Outbox(Service):
         return topic, record
 
     def _shorter(self, topic: str, record: OutRecord) -> OutRecord:
-        n_bytes = len(record.value or b"")
+        n_bytes = _n_bytes(record)
         if topic == self._topics.alerts:
             shorter = without_original(record)
         else:
             shorter = truncated(record, min(n_bytes, self._message_max_bytes) // 2)
-        if len(shorter.value or b"") >= n_bytes:
+        if _n_bytes(shorter) >= n_bytes:
             message = (
                 f"topic {topic} takes no record of {n_bytes} bytes, and it cannot be shortened; "
                 f"raise the topic's max.message.bytes and producer.message_max_bytes"
@@ -234,6 +234,11 @@ class Outbox(Service):
             metrics.end_to_end_seconds.observe(max(time.time() - newest_ms / 1000, 0.0))
         if verdict.n_scored and verdict.threshold > 0:
             metrics.score_margin.observe(float(verdict.distances_G[-1]) / verdict.threshold)
+
+
+def _n_bytes(record: OutRecord) -> int:
+    """Bytes that a record's sender chose; headers are ours, and short."""
+    return len(record.value or b"") + len(record.key or b"")
 
 
 def add_detector(

@@ -320,7 +320,7 @@ def make_app(settings: Settings) -> WorkerApp:
             run=settings.scoring.dead_run_limit,
         ),
     )
-    models = ModelService(app, Registry(settings.registry.url))
+    models = ModelService(app, Registry.from_settings(settings.registry))
     web = WebServer(settings.web, health=health, metrics=metrics)
     last_notice, access = LastNotice(app, overload), AccessCheck(settings, granted)
     pages = (web,) if settings.web.enabled else ()

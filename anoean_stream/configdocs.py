@@ -70,7 +70,7 @@ def _kind_words(kind: object) -> str:
     if get_origin(kind) is Literal:
         return "one of: " + ", ".join(str(choice) for choice in get_args(kind))
     if get_origin(kind) is tuple:
-        return "a list such as [64, 32] of whole numbers"
+        return "a list" if str in get_args(kind) else "a list such as [64, 32] of whole numbers"
     if get_origin(kind) is dict:
         return "names with text values"
     if kind is bool:

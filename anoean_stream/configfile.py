@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -33,6 +34,15 @@ FILE_VARIABLE = "ANOEAN_CONFIG"
 
 SECRET_OPTION = re.compile(r"password|secret|token|key\.pem|oauthbearer\.config")
 """librdkafka options whose values are secrets; ``consumer.options`` can hold any of them."""
+
+_UNTEXT = re.compile("[\x00\ud800-\udfff]")
+"""Neither can be in a path or an address; the second is also how Python reads bytes that are no UTF-8."""
+
+MAX_PROBLEMS = 100
+"""Mistakes that are told; nobody reads more, and each costs a search for what was meant."""
+
+_SHOWN_CHARS = 200
+"""Characters of a wrong value or name that are shown."""
 
 MASK = "********"
 """Stands for every secret that is set; its length says nothing about the secret's."""
@@ -141,13 +151,23 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> LoadedSetti
         entries += found
         unreadable += wrong
 
-    tree, sources = _merge(entries)
     problems = [Problem(err.source, "", err.detail) for err in unreadable]
+    problems += [
+        Problem(
+            entry.source,
+            _shown(".".join(entry.path[:2])),
+            "is no text: it has a zero byte or half a character; write it again",
+        )
+        for entry in entries
+        if not _is_text(entry)
+    ]
+    tree, sources = _merge(entry for entry in entries if _is_text(entry))
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as err:
-        problems += _explain(err.errors(include_url=False), sources)
+        problems += islice(_explain(err.errors(include_url=False), sources), MAX_PROBLEMS)
     if problems:
+        del problems[MAX_PROBLEMS:]
         raise InvalidSettingsError(problems)
     return LoadedSettings(settings, path, sources)
 
@@ -188,18 +208,20 @@ def _explain(
         if error["type"] == "cross_check":
             yield from _explain_combination(error, place, sources)
             continue
-        key = ".".join(place[:2])
+        key = _shown(".".join(place[:2]))
         source = _nearest_source(place, sources)
         if error["type"] == "extra_forbidden":
             yield Problem(source, key, f"is no setting; {_suggestion(place)}")
         elif len(place) == 1:
             keys = ", ".join(known[place[0]])
-            yield Problem(source, key, f"is {error['input']!r}; expected a section with {keys}")
+            yield Problem(
+                source, key, f"is {_shown(repr(error['input']))}; expected a section with {keys}"
+            )
         elif key not in reported:  # one sentence for a list with five bad items
             reported.add(key)
             info = known[place[0]][place[1]]
             hidden = is_secret(info) or SECRET_OPTION.search(place[-1])
-            seen = MASK if hidden else repr(error["input"])
+            seen = MASK if hidden else _shown(repr(error["input"]))
             yield Problem(source, key, f"is {seen}; expected {allowed(info)}")
 
 
@@ -222,6 +244,17 @@ def _nearest_source(place: tuple[str, ...], sources: Mapping[tuple[str, ...], So
             if path[:length] == place[:length]:
                 return source
     return DEFAULT
+
+
+def _is_text(entry: Entry) -> bool:
+    """Return whether all text of an entry can be handed to the system: paths, addresses, names."""
+    texts = [*entry.path, *(entry.value if isinstance(entry.value, list) else [entry.value])]
+    return not any(_UNTEXT.search(text) for text in texts if isinstance(text, str))
+
+
+def _shown(text: str) -> str:
+    """Return the beginning of what may be very long."""
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 def _suggestion(place: tuple[str, ...]) -> str:

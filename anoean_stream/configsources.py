@@ -16,10 +16,13 @@ import yaml
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from anoean_stream import configyaml
 from anoean_stream.settings import Settings
 
 ENVIRONMENT_PREFIX = "ANOEAN__"
 """ANOEAN__SECTION__KEY; ANOEAN_CONFIG with one underscore names the file and is no setting."""
+
+_MAX_LEVELS = configyaml.MAX_LEVELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +97,18 @@ def read_file(path: Path) -> tuple[list[Entry], list[UnreadableSourceError]]:
         When there is no such file, or it is no YAML mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        root = configyaml.compose(configyaml.read_text(path))
     except (OSError, UnicodeDecodeError) as err:
         reason = err.strerror if isinstance(err, OSError) else f"not UTF-8 text ({err.reason})"
         detail = f"cannot be read: {reason}; give a YAML file with --config or ANOEAN_CONFIG"
-        raise UnreadableSourceError(Source("file", str(path), str(path)), detail) from err
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as err:
-        raise UnreadableSourceError(_place(path, err.problem_mark), _yaml_detail(err)) from err
-    except yaml.YAMLError as err:  # a control character, which has no line
-        detail = f"is not YAML: {str(err).splitlines()[0]}; remove the character"
-        raise UnreadableSourceError(Source("file", str(path), str(path)), detail) from err
+        raise UnreadableSourceError(_place(path, None), detail) from err
+    except configyaml.RefusedYamlError as err:
+        raise UnreadableSourceError(_place(path, err.line), err.detail) from err
     if root is None or _is_null(root):
         return [], []
     if not isinstance(root, yaml.MappingNode):
         detail = "expected sections such as 'broker:' with their keys below, indented by two blanks"
-        raise UnreadableSourceError(_place(path, root.start_mark), detail)
+        raise UnreadableSourceError(_place(path, root.start_mark.line + 1), detail)
     problems: list[UnreadableSourceError] = []
     return list(_walk(root, path=path, above=(), problems=problems)), problems
 
@@ -124,7 +122,7 @@ def _walk(
 ) -> Iterator[Entry]:
     seen: dict[str, int] = {}
     for key_node, value_node in node.value:
-        place = _place(path, key_node.start_mark)
+        place = _place(path, key_node.start_mark.line + 1)
         if not isinstance(key_node, yaml.ScalarNode):
             problems.append(UnreadableSourceError(place, "a key must be a plain name"))
             continue
@@ -145,25 +143,22 @@ def _plain(node: yaml.Node) -> object:
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item) for item in node.value]
     if isinstance(node, yaml.MappingNode):
-        return {str(key.value): _plain(value) for key, value in node.value}
+        return {_name(key): _plain(value) for key, value in node.value}
     return None if _is_null(node) else str(node.value)
+
+
+def _name(node: yaml.Node) -> str:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else "?"
 
 
 def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
-def _place(path: Path, mark: yaml.Mark | None) -> Source:
-    if mark is None:
+def _place(path: Path, line: int | None) -> Source:
+    if line is None:
         return Source("file", str(path), str(path))
-    return Source("file", f"{path}:{mark.line + 1}", str(path), mark.line + 1)
-
-
-def _yaml_detail(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or "unknown error"
-    if "\\t" in problem:
-        return "a tab cannot indent YAML; replace it with blanks"
-    return f"is not YAML ({problem}); check indentation, colons and quotes around this line"
+    return Source("file", f"{path}:{line}", str(path), line)
 
 
 class _Environment(Settings, BaseSettings):
@@ -193,10 +188,15 @@ def read_environment() -> tuple[list[Entry], list[UnreadableSourceError]]:
         if not name.upper().startswith(ENVIRONMENT_PREFIX) or not os.environ[name]:
             continue
         source = Source("env", f"env {name}")
-        path = tuple(name[len(ENVIRONMENT_PREFIX) :].lower().split("__"))
+        path = tuple(name[len(ENVIRONMENT_PREFIX) :].lower().split("__", _MAX_LEVELS))
         try:
-            entries += _leaves(_read_variable(name, path), above=(), source=source)
-        except SettingsError:
+            tree = _read_variable(name, path)
+            if _is_deep(tree):
+                detail = f"is nested deeper than {_MAX_LEVELS} levels; settings need three"
+                problems.append(UnreadableSourceError(source, detail))
+            else:
+                entries += _leaves(tree, above=(), source=source)
+        except (SettingsError, RecursionError):
             # The text is not shown: a table of librdkafka options may hold a password.
             detail = 'is not JSON; a list looks like [64, 32], a table like {"name": "value"}'
             problems.append(UnreadableSourceError(source, detail))
@@ -212,6 +212,18 @@ def _read_variable(name: str, path: tuple[str, ...]) -> dict[str, object]:
         for key in reversed(path):
             tree = {key: tree or os.environ[name]}
     return tree
+
+
+def _is_deep(tree: object) -> bool:
+    level = [tree]
+    for _ in range(_MAX_LEVELS + 1):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+    return bool(level)
 
 
 def _leaves(tree: object, *, above: tuple[str, ...], source: Source) -> Iterator[Entry]:
@@ -255,8 +267,8 @@ def read_overrides(overrides: Sequence[str]) -> tuple[list[Entry], list[Unreadab
             value = None
         elif text.startswith(("[", "{")):
             try:
-                node = yaml.compose(text, Loader=yaml.SafeLoader)
-            except yaml.YAMLError:
+                node = configyaml.compose(text)
+            except configyaml.RefusedYamlError:
                 detail = f"{name} is no list; a list looks like [64, 32]"
                 problems.append(UnreadableSourceError(source, detail))
                 continue

@@ -12,6 +12,7 @@
     |   +-- ManifestError                 manifest missing, unreadable, or of an unknown format
     |   +-- IntegrityError                a file is missing, truncated or changed; a golden score differs
     |   +-- IncompatibleBundleError       intact, but not for this worker
+    |   +-- SignatureError                not signed, or not by a key of registry.trusted_keys
     +-- RegistryError                 3   the store of versions and aliases
     |   +-- ModelNotFoundError            no such model, version or alias
     +-- DeadLetterLimitError          5   nearly every record is dead: the input or the settings are wrong
@@ -37,6 +38,20 @@ EXIT_STALLED: Final = 6
 
 EXIT_LATE: Final = 7
 """What the process returns when a stop did not end within worker.shutdown_deadline_s."""
+_BRIEF_CHARS: Final = 300
+"""Characters of a library's message that ours take over: some quote a name of megabytes."""
+
+
+def brief(error: Exception) -> str:
+    """Return an error's text on one line and not longer than a person reads.
+
+    Examples
+    --------
+    >>> brief(ValueError("unknown field " + "x" * 1_000_000))[-6:]
+    'xxx...'
+    """
+    text = " ".join(str(error)[: _BRIEF_CHARS + 1].split())
+    return text if len(text) <= _BRIEF_CHARS else f"{text[:_BRIEF_CHARS]}..."
 
 
 class AnoeanError(Exception):
@@ -164,6 +179,10 @@ class IntegrityError(BundleError):
 
 class IncompatibleBundleError(BundleError):
     """The bundle is intact, but not for this worker (feature contract, shapes)."""
+
+
+class SignatureError(BundleError):
+    """No trusted key signed the bundle; it may be signed later."""
 
 
 class RegistryError(AnoeanError):

@@ -20,6 +20,7 @@ from anoean_stream.errors import IntegrityError
 from anoean_stream.features.batch import RawBatch
 from anoean_stream.features.contract import FeatureContract
 from anoean_stream.records.alert import AlertWriter, FeatureShift, Finding, Model
+from anoean_stream.records.bounds import short_text
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.deadletter import dead_letter
 from anoean_stream.records.decode import JsonDecoder, Rejected
@@ -233,13 +234,17 @@ class Pipeline:
 
 def _shift(contribution: Contribution) -> FeatureShift:
     return FeatureShift(
-        feature=contribution.feature,
-        value=contribution.value,
+        feature=short_text(contribution.feature),
+        value=_short(contribution.value),
         normal_p5=contribution.normal_p5,
-        normal_p50=contribution.normal_p50,
+        normal_p50=_short(contribution.normal_p50),
         normal_p95=contribution.normal_p95,
         contribution=contribution.contribution,
     )
+
+
+def _short(value: float | str | None) -> float | str | None:
+    return short_text(value) if isinstance(value, str) else value
 
 
 def decode_golden(contract: FeatureContract, values: Sequence[bytes]) -> RawBatch:

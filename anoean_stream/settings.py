@@ -331,6 +331,10 @@ class RegistrySettings(Section):
     """seconds between looks for a newer version"""
     poll_jitter: float = Field(0.1, ge=0, le=0.9)
     """random part of poll_interval_s, so that workers do not look all at once"""
+    trusted_keys: tuple[str, ...] = Field(
+        (), max_length=100, examples=["[/etc/anoean/models.pub.pem]"]
+    )
+    """public keys (base64 or PEM file) of which one must have signed a model; empty serves unsigned ones too"""
 
 
 class ScoringSettings(Section):

@@ -7,19 +7,23 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from anoean_stream.cli import model_keys
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.detector.bundle import Bundle, Manifest
-from anoean_stream.errors import ModelNotFoundError
+from anoean_stream.errors import ModelNotFoundError, SignatureError
 from anoean_stream.pipeline import verify_bundle
 from anoean_stream.registry import CHAMPION, PREVIOUS, Registry, VersionInfo
 from anoean_stream.settings import Settings
 
 app = typer.Typer(
-    help="List, show, verify and promote models.",
+    help="List, show, verify, sign and promote models.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+
+app.command("keygen")(model_keys.keygen)
+app.command("sign")(model_keys.sign)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 VersionArgument = Annotated[
@@ -48,7 +52,7 @@ def list_models(
     [cyan]anoean models list edge --set registry.url=s3://bucket/models --json[/]
     """
     settings = load(config, overrides, debug=debug)
-    registry = Registry(settings.registry.url)
+    registry = Registry.from_settings(settings.registry)
     if name is None and not registry.exists():
         message = (
             f"there is no registry at {registry.url} yet; publish a model with `anoean train`, "
@@ -57,12 +61,23 @@ def list_models(
         raise ModelNotFoundError(message)
     names = registry.models() if name is None else [name]
     versions = {model: registry.versions(model) for model in names}
+    signed = {
+        (model, info.version): _signed(registry, model, info.version)
+        for model, infos in versions.items()
+        for info in infos
+    }
     if as_json:
         print_json(
             {
                 "registry": registry.url,
                 "models": [
-                    {"name": model, "versions": [_info_document(info) for info in infos]}
+                    {
+                        "name": model,
+                        "versions": [
+                            _info_document(info) | {"signed": signed[model, info.version]}
+                            for info in infos
+                        ],
+                    }
                     for model, infos in versions.items()
                 ],
             }
@@ -74,9 +89,14 @@ def list_models(
     table = Table("model", "version", "created", "aliases", title=f"registry {registry.url}")
     for heading in ("AUPR", "threshold", "rate"):
         table.add_column(heading, justify="right")
+    # A column more does not fit 80 letters: only for those who sign.
+    shows_signers = any(one["key_ids"] or one["trusted"] is False for one in signed.values())
+    if shows_signers:
+        table.add_column("signed by", no_wrap=True)
     for model, infos in versions.items():
         for info in infos:
-            table.add_row(model, info.version, *_info_cells(info))
+            signer = (_short_signature_cell(signed[model, info.version]),) if shows_signers else ()
+            table.add_row(model, info.version, *_info_cells(info), *signer)
     out.print(table)
 
 
@@ -113,12 +133,14 @@ def show(
     aliases = sorted(a for a, v in registry.aliases(name).items() if v == version)
     files = registry.files(name, version)
     bundle = registry.load(name, version)
+    signed = _signed(Registry.from_settings(settings.registry), name, version)
     if as_json:
         print_json(
             _bundle_document(bundle, name=name, version=version, aliases=aliases, files=files)
+            | {"signed": signed}
         )
         return
-    _print_bundle(bundle, name=name, version=version, aliases=aliases, files=files)
+    _print_bundle(bundle, name=name, version=version, aliases=aliases, files=files, signed=signed)
 
 
 @app.command()
@@ -133,8 +155,8 @@ def verify(
 ) -> None:
     """Make every check that a worker makes before it serves a version.
 
-    Hashes, format, shapes against the feature contract, finite weights, and the golden batch:
-    recorded rows, scored here and now, against the scores that the trainer computed. Exit code 3
+    With registry.trusted_keys: the signature. Hashes, format, shapes against the feature contract,
+    finite weights, and the golden batch: recorded rows, scored here and now, against the scores that the trainer computed. Exit code 3
     and one sentence when the version is refused.
 
     [bold]Example[/]
@@ -142,10 +164,11 @@ def verify(
     [cyan]anoean models verify edge 4[/]
     """
     settings = load(config, overrides, debug=debug)
-    registry = Registry(settings.registry.url)
+    registry = Registry.from_settings(settings.registry)
     number = registry.resolve(name, version)
     bundle = _verified(registry, name, number)
     n_golden = len(bundle.golden.records)
+    signed = _signed(registry, name, number)
     if as_json:
         print_json(
             {
@@ -154,6 +177,7 @@ def verify(
                 "sound": True,
                 "sha256": bundle.sha256,
                 "golden_records": n_golden,
+                "signed": signed,
             }
         )
         return
@@ -161,6 +185,7 @@ def verify(
         f"model {name} version {number} is sound: {len(bundle.manifest.files)} hashes, shapes, "
         f"finite weights and {n_golden} golden scores agree"
     )
+    out.print(f"signed by: {_signature_cell(signed)}")
 
 
 @app.command()
@@ -189,7 +214,7 @@ def promote(
     [cyan]anoean models promote edge 5 --alias shadow[/]
     """
     settings = load(config, overrides, debug=debug)
-    registry = Registry(settings.registry.url)
+    registry = Registry.from_settings(settings.registry)
     number = registry.resolve(name, version)
     _verified(registry, name, number)
     before = registry.set_alias(name, alias, number)
@@ -208,6 +233,44 @@ def _verified(registry: Registry, name: str, version: str) -> Bundle:
     return bundle
 
 
+def _signed(registry: Registry, name: str, version: str) -> dict[str, Any]:
+    """Return who says to have signed a version, whether it holds, and why not.
+
+    ``trusted`` is the key's name when the signature was checked and holds, False when it was
+    refused, and None without registry.trusted_keys: then the names are only claims.
+    """
+    try:
+        key_ids = [one.key_id for one in registry.signatures(name, version).signatures]
+        trusted = registry.signer(name, version)
+    except SignatureError as error:
+        return {"key_ids": _claimed(registry, name, version), "trusted": False, "error": str(error)}
+    return {"key_ids": key_ids, "trusted": trusted}
+
+
+def _claimed(registry: Registry, name: str, version: str) -> list[str]:
+    try:
+        return [one.key_id for one in registry.signatures(name, version).signatures]
+    except SignatureError:
+        return []
+
+
+def _signature_cell(signed: dict[str, Any]) -> str:
+    claimed = ", ".join(signed["key_ids"]) or "nobody"
+    if signed["trusted"] is False:
+        return f"{claimed} (not trusted)"
+    if signed["trusted"] is None:
+        return claimed if not signed["key_ids"] else f"{claimed} (not checked)"
+    return f"{signed['trusted']} (trusted)"
+
+
+def _short_signature_cell(signed: dict[str, Any]) -> str:
+    """Return it in few letters, for a table: eight digits of a key tell it from a few others."""
+    if signed["trusted"] is False:
+        return "[red]not trusted[/]"
+    names = [signed["trusted"]] if signed["trusted"] else signed["key_ids"]
+    return ", ".join(name[:8] for name in names)
+
+
 def _named(registry: Registry, model: str | None, settings: Settings) -> tuple[str, str]:
     name, _, ref = (model or settings.model.name).partition("@")
     return name, registry.resolve(name, ref or settings.model.alias)
@@ -219,7 +282,7 @@ def _info_cells(info: VersionInfo) -> tuple[str, ...]:
         return (f"[red]{escape(info.error or '')}[/]", aliases, "", "", "")
     aupr = info.manifest.metrics.get("aupr")
     return (
-        info.manifest.created_at,
+        escape(info.manifest.created_at),
         aliases,
         "" if aupr is None else f"{aupr:.4f}",
         f"{info.manifest.threshold:.4g}",
@@ -260,7 +323,13 @@ def _bundle_document(
 
 
 def _print_bundle(
-    bundle: Bundle, *, name: str, version: str, aliases: list[str], files: list[str]
+    bundle: Bundle,
+    *,
+    name: str,
+    version: str,
+    aliases: list[str],
+    files: list[str],
+    signed: dict[str, Any],
 ) -> None:
     manifest: Manifest = bundle.manifest
     contract = bundle.detector.contract
@@ -271,6 +340,7 @@ def _print_bundle(
         ("aliases", ", ".join(aliases) or "none"),
         ("created", f"{manifest.created_at} by anoean {manifest.code_version}"),
         ("sha256", bundle.sha256),
+        ("signed by", _signature_cell(signed)),
         ("threshold", f"{manifest.threshold:.6g} (rate {manifest.false_positive_rate:g})"),
         ("latent dimensions", str(manifest.latent_dim)),
         ("contract", manifest.contract_id),

@@ -141,7 +141,7 @@ def open_model(settings: Settings, *, name: str | None, ref: str | None) -> Serv
     RegistryError, BundleError
         When it is not there, or is refused.
     """
-    registry = Registry(settings.registry.url)
+    registry = Registry.from_settings(settings.registry)
     name = name or settings.model.name
     version = registry.resolve(name, ref or settings.model.alias)
     bundle = registry.load(name, version)

@@ -31,13 +31,18 @@ from anoean_stream.detector.bundlefiles import (
     FILES,
     GOLDEN,
     MANIFEST,
+    MAX_BYTES,
     WEIGHTS,
     check_consistent,
     check_intact,
+    check_names,
+    check_size,
     read_calibration,
     read_contract,
     read_encoder,
+    read_golden,
 )
+from anoean_stream.detector.confinedfiles import RefusedFileError, read_confined
 from anoean_stream.detector.detector import Detector
 from anoean_stream.detector.manifest import (
     FORMAT_VERSION,
@@ -46,6 +51,7 @@ from anoean_stream.detector.manifest import (
     Golden,
     Manifest,
 )
+from anoean_stream.detector.signature import SIGNATURE
 from anoean_stream.errors import AnoeanError, IntegrityError, ManifestError
 
 __all__ = [
@@ -55,6 +61,7 @@ __all__ = [
     "FORMAT_VERSION",
     "GOLDEN",
     "MANIFEST",
+    "MAX_BYTES",
     "WEIGHTS",
     "Bundle",
     "Decode",
@@ -226,6 +233,7 @@ def write_bundle(
     read_bundle(contents, origin=f"the new bundle {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
+    (folder / SIGNATURE).unlink(missing_ok=True)  # of the old manifest
     _sync_folder(folder)
     for file, data in contents.items():  # the manifest was put in last and is written last
         _write_durably(folder / file, data)
@@ -258,18 +266,18 @@ def read_bundle(files: Mapping[str, bytes], *, origin: str) -> Bundle:
             f"is none; wait for the writer, or {COPY_AGAIN}"
         )
         raise ManifestError(message, file=MANIFEST)
+    for file in FILES:
+        if file in files:
+            check_size(file, files[file], origin=origin)
     manifest = Manifest.from_json(files[MANIFEST], origin=origin)
+    check_names(manifest, origin=origin)
     for file in FILES[1:]:
         check_intact(file, files.get(file), manifest=manifest, origin=origin)
     contract = read_contract(files[CONTRACT], manifest=manifest, origin=origin)
     encoder = read_encoder(files[WEIGHTS], contract=contract, origin=origin)
     calibration = read_calibration(files[CALIBRATION], origin=origin)
     check_consistent(manifest, encoder=encoder, calibration=calibration, origin=origin)
-    try:
-        golden = msgspec.json.decode(files[GOLDEN], type=Golden)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = f"{origin}: {GOLDEN} is no golden batch: {error}; {COPY_AGAIN}"
-        raise IntegrityError(message, file=GOLDEN) from error
+    golden = read_golden(files[GOLDEN], origin=origin)
     return Bundle(
         manifest=manifest,
         detector=Detector(contract=contract, encoder=encoder, calibration=calibration),
@@ -285,14 +293,16 @@ def read_bundle_folder(folder: Path) -> Bundle:
     Raises
     ------
     BundleError
-        As `read_bundle`, and when a file cannot be read.
+        As `read_bundle`, and when a file cannot be read, is a link or larger than `MAX_BYTES`.
     """
     files: dict[str, bytes] = {}
     for file in FILES:
         try:
-            files[file] = (folder / file).read_bytes()
+            files[file] = read_confined(folder, file, max_bytes=MAX_BYTES[file])
         except FileNotFoundError:
             continue  # read_bundle says which one is missing and what that means
+        except RefusedFileError as error:
+            raise IntegrityError(str(error), file=file) from error
         except OSError as error:
             message = f"{folder}: {file} cannot be read: {error}; check the folder's permissions"
             raise IntegrityError(message, file=file) from error

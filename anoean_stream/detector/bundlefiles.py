@@ -3,22 +3,26 @@
 Every function raises a `BundleError` whose sentence begins with the origin and names the file.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from anoean_stream.detector.calibration import Calibration
+from anoean_stream.detector.confinedfiles import too_large
 from anoean_stream.detector.encoder import Encoder
-from anoean_stream.detector.manifest import FileDigest, Manifest
+from anoean_stream.detector.manifest import FileDigest, Golden, Manifest
 from anoean_stream.errors import (
     BundleError,
     ConfigError,
     IncompatibleBundleError,
     IntegrityError,
     ManifestError,
+    brief,
 )
 from anoean_stream.features.contract import FeatureContract
 
@@ -31,8 +35,45 @@ GOLDEN: Final = "golden.json"
 FILES: Final[tuple[str, ...]] = (MANIFEST, CONTRACT, WEIGHTS, CALIBRATION, GOLDEN)
 """Names of a bundle's files."""
 
+_MIB: Final = 2**20
+
+MAX_BYTES: Final[Mapping[str, int]] = {
+    MANIFEST: 1 * _MIB,  # 2 KB, and what the trainer tells about its data
+    CONTRACT: 8 * _MIB,  # 10,000 fields with all there is to say about each need 3
+    WEIGHTS: 256 * _MIB,  # the default network has 0.1; three times this is held while loading
+    CALIBRATION: 128 * _MIB,  # 16 million held-out records
+    GOLDEN: 16 * _MIB,  # 64 records
+}
+"""Largest size of each file, bytes. Below, a legitimate model would be refused; above, whoever may
+write to the registry could fill the memory of every worker by one file."""
+
+MAX_HEADER_BYTES: Final = 4 * _MIB
+"""Largest header of a safetensors file: 100 bytes for each tensor. The library's own bound of 100 MB
+is gigabytes of parsed JSON."""
+
+MAX_GOLDEN_RECORDS: Final = 10_000
+"""Golden records, each of them scored when a model is loaded: a tenth of a second for so many."""
+
 COPY_AGAIN: Final = "copy the bundle again from where it was trained"
 """What helps when a file was damaged on its way."""
+
+
+def check_size(file: str, data: bytes, *, origin: str) -> None:
+    """Refuse a file that is larger than any model has, before anything else looks at it."""
+    if len(data) > MAX_BYTES[file]:
+        message = too_large(f"{origin}: {file}", len(data), max_bytes=MAX_BYTES[file])
+        raise IntegrityError(message, file=file)
+
+
+def check_names(manifest: Manifest, *, origin: str) -> None:
+    """Refuse a manifest that names what is no file of a bundle; nothing else is ever opened."""
+    strange = sorted(set(manifest.files) - set(FILES[1:]))
+    if strange:
+        message = (
+            f"{origin}: {MANIFEST} names {strange[0][:100]!r}, which is no file of a bundle; "
+            f"expected {', '.join(FILES[1:])}; {COPY_AGAIN}"
+        )
+        raise ManifestError(message, file=MANIFEST)
 
 
 def check_intact(file: str, data: bytes | None, *, manifest: Manifest, origin: str) -> None:
@@ -86,10 +127,12 @@ def read_encoder(data: bytes, *, contract: FeatureContract, origin: str) -> Enco
             )
             raise IntegrityError(message, file=WEIGHTS)
     try:
-        return Encoder.from_tensors(tensors, contract)
+        encoder = Encoder.from_tensors(tensors, contract)
+        encoder.check_bounded(contract)
     except ValueError as error:
-        message = f"{origin}: {WEIGHTS}: {error}; train again"
+        message = f"{origin}: {WEIGHTS}: {brief(error)}; train again"
         raise IncompatibleBundleError(message, file=WEIGHTS) from error
+    return encoder
 
 
 def read_calibration(data: bytes, *, origin: str) -> Calibration:
@@ -104,18 +147,41 @@ def read_calibration(data: bytes, *, origin: str) -> Calibration:
         )
         raise IntegrityError(message, file=CALIBRATION) from error
     except ValueError as error:
-        message = f"{origin}: {CALIBRATION}: {error}; train again"
+        message = f"{origin}: {CALIBRATION}: {brief(error)}; train again"
         raise IntegrityError(message, file=CALIBRATION) from error
 
 
 def _read_tensors(data: bytes, *, file: str, origin: str) -> dict[str, NDArray[Any]]:
+    header_bytes = int.from_bytes(data[:8], "little")
+    if header_bytes > MAX_HEADER_BYTES:
+        message = (
+            f"{origin}: {file} is no safetensors file of a model: its header has {header_bytes} "
+            f"bytes, allowed are {MAX_HEADER_BYTES}; {COPY_AGAIN}"
+        )
+        raise IntegrityError(message, file=file)
     try:
         tensors = safetensors.numpy.load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        message = f"{origin}: {file} is no safetensors file: {error}; {COPY_AGAIN}"
+        message = f"{origin}: {file} is no safetensors file: {brief(error)}; {COPY_AGAIN}"
         raise IntegrityError(message, file=file) from error
     # Copies own their memory: a view would keep the whole file and be aligned by chance.
     return {name: np.array(tensor, order="C") for name, tensor in tensors.items()}
+
+
+def read_golden(data: bytes, *, origin: str) -> Golden:
+    """Return the golden batch."""
+    try:
+        golden = msgspec.json.decode(data, type=Golden)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = f"{origin}: {GOLDEN} is no golden batch: {brief(error)}; {COPY_AGAIN}"
+        raise IntegrityError(message, file=GOLDEN) from error
+    if len(golden.records) > MAX_GOLDEN_RECORDS:
+        message = (
+            f"{origin}: {GOLDEN} has {len(golden.records)} records, allowed are "
+            f"{MAX_GOLDEN_RECORDS}; train again"
+        )
+        raise IntegrityError(message, file=GOLDEN)
+    return golden
 
 
 def check_consistent(

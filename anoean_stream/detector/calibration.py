@@ -87,7 +87,7 @@ class Calibration:
     Parameters
     ----------
     scores_sorted_N : ndarray of float64, shape (N,)
-        Distances of held-out normal records, ascending, finite; at least one.
+        Distances of held-out normal records, ascending, finite, from 0; at least one.
 
     Raises
     ------
@@ -119,7 +119,10 @@ class Calibration:
             n_bad = int(np.sum(~np.isfinite(scores)))
             message = f"{n_bad} of {scores.size} calibration scores are not finite; fit them again"
             raise ValueError(message)
-        if (np.diff(scores) < 0).any():
+        if scores[0] < 0:
+            message = f"the smallest calibration score is {scores[0]:g}, expected a distance from 0"
+            raise ValueError(message)
+        if (scores[1:] < scores[:-1]).any():
             message = "calibration scores are not in ascending order; use Calibration.fit"
             raise ValueError(message)
 

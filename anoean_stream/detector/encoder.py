@@ -8,7 +8,7 @@ input would select, without the multiplications. Measured on 2,000 records, D = 
 H = (128, 64, 32), Z = 16, one core: 0.6 us a record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
@@ -24,6 +24,20 @@ NEGATIVE_SLOPE: Final = 0.1
 _BLOCK_ROWS: Final = 256
 """Records multiplied at once. 256 x 128 float32 stay in a core's cache; 2,000 at once took twice as
 long, 64 a third longer. At least 1."""
+
+MAX_UNITS: Final = 65_536
+"""Units of one layer, as in the settings of training. A layer of millions, a small file when the one
+before is narrow, would need gigabytes for each block of records."""
+
+MAX_LAYERS: Final = 64
+"""Layers after the first: deeper ones are not trained this way, and each is a step for each block."""
+
+MAX_VARIANT_VALUES: Final = 2**26
+"""Fields times units of the first layer: an explanation holds so many float32, 256 MiB."""
+
+MAX_LATENT: Final = 1e15
+"""Largest value that a layer may reach for any record. float32 ends at 3e38, and sums on the way are
+no larger than their bound; a trained network reaches 1e3."""
 
 Weights = NDArray[np.float32]
 
@@ -72,6 +86,11 @@ class Encoder:
     def latent_dim(self) -> int:
         """Number of latent dimensions, Z."""
         return len(self.layers[-1].bias) if self.layers else len(self.bias_H)
+
+    @property
+    def widest(self) -> int:
+        """Units of the widest layer."""
+        return max([len(self.bias_H), *(len(layer.bias) for layer in self.layers)])
 
     def forward(self, batch: FeatureBatch) -> NDArray[np.float32]:
         """Return the latent coordinates, float32, shape (B, Z).
@@ -157,6 +176,33 @@ class Encoder:
             self, layers=(*others, Layer(weight=whiten(last.weight), bias=shift(last.bias)))
         )
 
+    def check_bounded(self, contract: FeatureContract) -> None:
+        """Refuse weights with which some record, not only those tried, would not get a finite score.
+
+        Inputs are clipped by the contract, so each unit has a largest possible value.
+
+        Raises
+        ------
+        ValueError
+            When a layer could exceed `MAX_LATENT`.
+        """
+        clip_D = np.ones(contract.n_dense)  # flags and marks
+        clip_D[: len(contract.numbers)] = [field.clip for field in contract.numbers]
+        with np.errstate(over="ignore"):
+            bound_H = clip_D @ np.abs(self.dense_DH.astype(np.float64)) + np.abs(self.bias_H)
+            for weight_KH in self.categories:
+                bound_H += np.abs(weight_KH).max(axis=0)
+            widest = float(bound_H.max())
+            for layer in self.layers:
+                bound_H = bound_H @ np.abs(layer.weight.astype(np.float64)) + np.abs(layer.bias)
+                widest = max(widest, float(bound_H.max()))
+        if not widest <= MAX_LATENT:
+            message = (
+                f"with these weights a layer can reach {widest:.3g}, allowed is {MAX_LATENT:g}: "
+                f"some record would get no finite score"
+            )
+            raise ValueError(message)
+
     def to_tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return the weights by name, as `from_tensors` takes them."""
         tensors = {"dense.weight": self.dense_DH, "dense.bias": self.bias_H}
@@ -192,6 +238,13 @@ class Encoder:
         taken = _Tensors(tensors)
         bias_H = taken.take("dense.bias", (None,))
         n_units = len(bias_H)
+        n_fields = len(contract.field_names)
+        if n_units > MAX_UNITS or (n_fields + 1) * n_units > MAX_VARIANT_VALUES:
+            message = (
+                f"the first layer has {n_units} units for {n_fields} fields, allowed are "
+                f"{MAX_UNITS} units and {MAX_VARIANT_VALUES} of both together"
+            )
+            raise ValueError(message)
         dense_DH = taken.take("dense.weight", (contract.n_dense, n_units))
         categories = tuple(
             taken.take(f"category.{index}.weight", (cardinality, n_units))
@@ -202,6 +255,12 @@ class Encoder:
             prefix = f"hidden.{len(layers) + 1}"
             weight = taken.take(f"{prefix}.weight", (n_units, None))
             n_units = weight.shape[1]
+            if n_units > MAX_UNITS or len(layers) == MAX_LAYERS:
+                message = (
+                    f"layer {len(layers) + 1} has {n_units} units, allowed are {MAX_UNITS} units "
+                    f"and {MAX_LAYERS} layers"
+                )
+                raise ValueError(message)
             layers.append(Layer(weight=weight, bias=taken.take(f"{prefix}.bias", (n_units,))))
         slope = NEGATIVE_SLOPE
         if "negative_slope" in tensors:
@@ -229,7 +288,9 @@ class _Tensors:
     def take(self, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
         """Return a tensor; None in `shape` is any length but 0."""
         if name not in self._tensors:
-            message = f"tensor {name!r} is missing, there are {sorted(self._tensors)}; export again"
+            message = (
+                f"tensor {name!r} is missing, there are {_listed(self._tensors)}; export again"
+            )
             raise ValueError(message)
         tensor = self._tensors[name]
         fits = len(tensor.shape) == len(shape) and all(
@@ -255,6 +316,13 @@ class _Tensors:
         """Refuse tensors that would be ignored: they belong to another architecture."""
         if self._left:
             message = (
-                f"tensors {sorted(self._left)} are not known; this program is too old for them"
+                f"tensors {_listed(self._left)} are not known; this program is too old for them"
             )
             raise ValueError(message)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return names for a message, which a file with a million tensors must not fill."""
+    shown = sorted(names)
+    text = str([name[:60] for name in shown[:40]])
+    return text if len(shown) <= 40 else f"{text} and {len(shown) - 40} more"  # noqa: PLR2004

@@ -18,6 +18,9 @@ from anoean_stream.features.values import to_category
 _VARIANT_ROWS: Final = 4096
 """Variants computed at once: 2 MB of float32 at 128 units. At least 1."""
 
+_VARIANT_VALUES: Final = 2**23
+"""Values of a layer computed at once, 32 MB: fewer variants when layers are very wide."""
+
 _NOISE: Final = 1e-5
 """Contributions below this share of the distance are rounding, not findings; in (0, 1)."""
 
@@ -71,7 +74,8 @@ def explain(detector: Detector, raw: RawBatch, *, top: int) -> list[list[Contrib
     if top <= 0 or raw.n_rows == 0:
         return [[] for _ in range(raw.n_rows)]
     features = detector.contract.transform(raw)
-    n_block = max(1, _VARIANT_ROWS // (len(detector.contract.field_names) + 1))
+    n_variants = min(_VARIANT_ROWS, _VARIANT_VALUES // detector.encoder.widest)
+    n_block = max(1, n_variants // (len(detector.contract.field_names) + 1))
     explanations: list[list[Contribution]] = []
     for start in range(0, raw.n_rows, n_block):
         indices = np.arange(start, min(start + n_block, raw.n_rows))

@@ -3,16 +3,22 @@
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from anoean_stream.detector.detector import Detector
-from anoean_stream.errors import IntegrityError, ManifestError
+from anoean_stream.errors import IntegrityError, ManifestError, brief
 from anoean_stream.features.batch import RawBatch
 
 FORMAT_VERSION: Final = 1
 """Raised when an older program could not read a bundle, or would compute something else."""
+
+_ShortText = Annotated[str, Meta(max_length=100)]
+"""Names, times, versions: they go into each alert."""
+
+_Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 Decode = Callable[[Sequence[bytes]], RawBatch]
 """Turns JSON records into one row each, by the bundle's feature contract."""
@@ -29,8 +35,8 @@ class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Size of the file.
     """
 
-    sha256: str
-    size_bytes: int
+    sha256: _Sha256
+    size_bytes: Annotated[int, Meta(ge=0)]
 
     @classmethod
     def of(cls, data: bytes) -> "FileDigest":
@@ -71,16 +77,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     format_version: int
-    name: str
-    created_at: str
-    code_version: str
-    contract_id: str
+    name: _ShortText
+    created_at: _ShortText
+    code_version: _ShortText
+    contract_id: _Sha256
     files: dict[str, FileDigest]
     training: dict[str, Any]
     metrics: dict[str, float]
     false_positive_rate: float
     threshold: float
-    latent_dim: int
+    latent_dim: Annotated[int, Meta(ge=1)]
     digest: str = ""
 
     def sealed(self) -> "Manifest":
@@ -110,7 +116,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         try:
             version = msgspec.json.decode(data, type=_Versioned).format_version
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message = f"{origin}: {file} is not readable: {error}; copy the bundle again"
+            message = f"{origin}: {file} is not readable: {brief(error)}; copy the bundle again"
             raise ManifestError(message, file=file) from error
         if version != FORMAT_VERSION:
             message = (
@@ -120,13 +126,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ManifestError(message, file=file)
         try:
             manifest = msgspec.json.decode(data, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message = f"{origin}: {file} is no manifest: {error}; copy the bundle again"
+            digest = manifest._digest()  # noqa: SLF001  # of its own class
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            message = f"{origin}: {file} is no manifest: {brief(error)}; copy the bundle again"
             raise ManifestError(message, file=file) from error
-        if manifest.digest != manifest._digest():  # noqa: SLF001  # of its own class
+        if manifest.digest != digest:
             message = (
-                f"{origin}: {file} was changed after it was written (digest {manifest.digest!r}, "
-                f"its content has {manifest._digest()!r}); copy the bundle again"  # noqa: SLF001
+                f"{origin}: {file} was changed after it was written (digest "
+                f"{manifest.digest[:64]!r}, its content has {digest!r}); copy the bundle again"
             )
             raise IntegrityError(message, file=file)
         return manifest

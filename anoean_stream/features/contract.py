@@ -6,6 +6,7 @@ their identities are: the sha256 of the canonical JSON.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Final
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from anoean_stream.errors import IncompatibleBundleError, ManifestError, RecordError
+from anoean_stream.errors import IncompatibleBundleError, ManifestError, RecordError, brief
 from anoean_stream.features.batch import FeatureBatch, RawBatch
 from anoean_stream.features.fields import CategoryField, FlagField, NumberField
 from anoean_stream.features.transform import Transform
@@ -31,6 +32,13 @@ __all__ = [
 
 CONTRACT_FORMAT_VERSION: Final = 1
 """Raised whenever the same JSON would give other features."""
+
+MAX_FIELDS: Final = 10_000
+"""Fields of a contract, and of its list of excluded ones; exporters have 20 to 500."""
+
+MAX_WORDS: Final = 262_144
+"""Words of all vocabularies together, 1,000 of the largest that training makes. Each is a few entries
+of a table in every worker: 150 MB for so many."""
 
 
 class ExcludedField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,8 +111,15 @@ class FeatureContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, d
         if not names:
             message = "a feature contract needs at least one field, got none; name a column to use"
             raise ValueError(message)
+        n_words = sum(len(field.vocabulary) for field in self.categories)
+        if max(len(names), len(self.excluded)) > MAX_FIELDS or n_words > MAX_WORDS:
+            message = (
+                f"the feature contract has {len(names)} fields, {len(self.excluded)} excluded ones "
+                f"and {n_words} words, allowed are {MAX_FIELDS}, {MAX_FIELDS} and {MAX_WORDS}"
+            )
+            raise ValueError(message)
         if len(set(names)) != len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
+            twice = sorted(name for name, count in Counter(names).items() if count > 1)
             message = f"each field of a feature contract has one kind, {twice} have more; keep one"
             raise ValueError(message)
 
@@ -164,7 +179,7 @@ class FeatureContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True, d
             if version == CONTRACT_FORMAT_VERSION:
                 return msgspec.json.decode(data, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            message = f"this is no feature contract: {error}; train again, or copy the bundle again"
+            message = f"this is no feature contract: {brief(error)}; train again, or copy the bundle again"
             raise ManifestError(message) from error
         message = (
             f"the feature contract has format version {version}, this program reads "

@@ -6,6 +6,7 @@ elsewhere are tested against them.
 
 import math
 import numbers
+import reprlib
 from decimal import Decimal
 from typing import Final
 
@@ -132,6 +133,7 @@ def _float_to_word(number: float) -> str | None:
 
 def describe(value: object) -> str:
     """Return the type of a value and the beginning of it, for an error that a person reads."""
-    text = repr(value)
+    # Not the whole of it: repr of a megabyte is thrown away, and of a deep list a RecursionError.
+    text = repr(value[: _PREVIEW_CHARS + 1]) if isinstance(value, str) else reprlib.repr(value)
     shown = text if len(text) <= _PREVIEW_CHARS else f"{text[:_PREVIEW_CHARS]}..."
     return f"{type(value).__name__} {shown}"

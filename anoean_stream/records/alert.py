@@ -14,8 +14,14 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from anoean_stream.records.bounds import (
+    KEY_MAX_BYTES,
+    TEXT_MAX_CHARS,
+    is_nested_deeply,
+    short_text,
+)
 from anoean_stream.records.chunk import Chunk
-from anoean_stream.records.flow import FlowValue, flow_fields
+from anoean_stream.records.flow import FlowValue, flow_fields, flow_fields_of_large
 from anoean_stream.records.outgoing import OutRecord
 
 SCHEMA_VERSION: Final = "1.0"
@@ -41,7 +47,10 @@ class Source(msgspec.Struct, frozen=True):
     partition: Annotated[int, Meta(ge=0)]
     offset: Annotated[int, Meta(ge=0)]
     timestamp: Annotated[str | None, Meta(description="Kafka timestamp of the record, RFC 3339")]
-    key: Annotated[str | None, Meta(description="Kafka key as text; undecodable bytes replaced")]
+    key: Annotated[
+        str | None,
+        Meta(description="Kafka key as text, at most 256 characters; undecodable bytes replaced"),
+    ]
 
 
 class FeatureShift(msgspec.Struct, frozen=True):
@@ -99,7 +108,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         Any, Meta(description="the record as it was read; null when it is too large or no JSON")
     ]
     original_base64: Annotated[
-        str | None, Meta(description="the record's bytes when they are no strict JSON")
+        str | None,
+        Meta(description="the record's bytes when they are no strict JSON, or nested too deeply"),
     ] = None
     score: Annotated[
         float, Meta(ge=0, description="Mahalanobis distance; higher is more anomalous")
@@ -173,12 +183,11 @@ class AlertWriter:
         """Return the alert of one record.
 
         The key is the source address, so that alerts of one host keep their order; without one it
-        is the record's own key.
+        is the record's own key, or the sha256 of one that is very long.
         """
         value = chunk.values[finding.index]
         assert value is not None  # a tombstone was never scored
-        record, original, original_base64 = self._original(value)
-        flow = flow_fields(record)
+        flow, original, original_base64 = self._original(value)
         severity = _severity(finding, self._threshold)
         label = next(label for lowest, label in _SEVERITY_LABELS if severity >= lowest)
         alert = Alert(
@@ -209,23 +218,27 @@ class AlertWriter:
         )
         source_address = flow.get("src_ip")
         return OutRecord(
-            key=chunk.keys[finding.index]
+            key=_short_key(chunk.keys[finding.index])
             if source_address is None
             else str(source_address).encode(),
             value=self._encode(alert),
             headers=(*self._headers, ("severity", label.encode())),
         )
 
-    def _original(self, value: bytes) -> tuple[dict[str, Any], object, str | None]:
-        """Return the decoded record, what `original` holds, and what `original_base64` holds."""
-        fits = len(value) <= self._original_max_bytes
+    def _original(self, value: bytes) -> tuple[dict[str, FlowValue], object, str | None]:
+        """Return the flow fields, what `original` holds, and what `original_base64` holds."""
+        if len(value) > self._original_max_bytes:
+            return flow_fields_of_large(value), None, None
         try:
             record = msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # Scored all the same (NaN literals, bad UTF-8 in a field that nobody reads): its bytes
             # would break the alert's JSON.
-            return _loose(value), None, base64.b64encode(value).decode() if fits else None
-        return record, msgspec.Raw(value) if fits else None, None
+            return flow_fields(_loose(value)), None, base64.b64encode(value).decode()
+        flow = flow_fields(record)
+        if is_nested_deeply(value, record):
+            return flow, None, base64.b64encode(value).decode()
+        return flow, msgspec.Raw(value), None
 
 
 def alert_id(topic: str, partition: int, offset: int, model_sha256: str) -> str:
@@ -285,7 +298,10 @@ def _loose(value: bytes) -> dict[str, Any]:
 def _kafka_time(timestamp_ms: int) -> str | None:
     if timestamp_ms < 0:
         return None
-    return _rfc3339(datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC))
+    try:
+        return _rfc3339(datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC))
+    except (ValueError, OverflowError, OSError):
+        return None  # the producer chose it, up to the year 292 million
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -293,7 +309,14 @@ def _rfc3339(moment: datetime) -> str:
 
 
 def _text(key: bytes | None) -> str | None:
-    return None if key is None else key.decode(errors="replace")
+    # A character has at most four bytes: no need to decode a key of a megabyte.
+    return None if key is None else short_text(key[: 4 * TEXT_MAX_CHARS].decode(errors="replace"))
+
+
+def _short_key(key: bytes | None) -> bytes | None:
+    if key is None or len(key) <= KEY_MAX_BYTES:
+        return key
+    return hashlib.sha256(key).hexdigest().encode()
 
 
 def without_original(record: OutRecord) -> OutRecord:

@@ -85,12 +85,14 @@ def _replay_marks(headers: Headers) -> Headers:
 
 
 def truncated(record: OutRecord, max_bytes: int) -> OutRecord:
-    """Return a dead letter with no more than `max_bytes` of its value, and what was cut.
+    """Return a dead letter with no more than `max_bytes` of value and key, and what was cut.
 
-    For values that the dead-letter topic takes no longer: headers ``anoean-original-bytes`` and
+    For what the dead-letter topic takes no longer: headers ``anoean-original-bytes`` and
     ``anoean-original-sha256`` tell what the whole value was, topic and offset where it still is.
+    The value is cut first; a key is cut only when it alone is too long.
     """
     value = record.value or b""
+    key = record.key
     headers = record.headers
     if not any(name == "anoean-original-bytes" for name, _ in headers):
         headers = (
@@ -98,4 +100,9 @@ def truncated(record: OutRecord, max_bytes: int) -> OutRecord:
             ("anoean-original-bytes", str(len(value)).encode()),
             ("anoean-original-sha256", hashlib.sha256(value).hexdigest().encode()),
         )
-    return OutRecord(key=record.key, value=value[:max_bytes], headers=headers)
+    if key is not None and len(key) > max_bytes:
+        if not any(name == "anoean-original-key-bytes" for name, _ in headers):
+            headers = (*headers, ("anoean-original-key-bytes", str(len(key)).encode()))
+        key = key[:max_bytes]
+    room = max_bytes - len(key or b"")
+    return OutRecord(key=key, value=None if record.value is None else value[:room], headers=headers)

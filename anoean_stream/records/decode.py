@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from anoean_stream.features.batch import RawBatch
 from anoean_stream.features.contract import FeatureContract
 from anoean_stream.features.values import to_category, to_number
+from anoean_stream.records.bounds import whole_text
 from anoean_stream.records.deadletter import Reason
 
 _T = TypeVar("_T")
@@ -180,7 +181,7 @@ class JsonDecoder:
         except _REFUSED:
             record = _parse_leniently(value)
         numbers = [_cell(record, name, to_number) for name in self._number_names]
-        words = tuple(_cell(record, name, to_category) for name in self._category_names)
+        words = tuple(_cell(record, name, _to_word) for name in self._category_names)
         return self._pack(*numbers), words
 
     def _raw_batch(
@@ -229,6 +230,12 @@ def _cell(record: dict[str, Any], name: str, read: Callable[[object], _T]) -> _T
         return read(record.get(name))
     except ValueError as error:
         raise _Refusal("wrong_type", f"field {name!r}: {error}") from error
+
+
+def _to_word(value: object) -> str | None:
+    word = to_category(value)
+    # Python's parser lets half a surrogate pair pass, which no alert could carry.
+    return None if word is None else whole_text(word)
 
 
 def _preview(value: bytes) -> str:

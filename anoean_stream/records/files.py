@@ -5,19 +5,18 @@ and Parquet where pyarrow is installed. Reading streams: a file larger than memo
 """
 
 import csv
-import gzip
 import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final, TextIO, cast
+from typing import Final
 
 import msgspec
 
-from anoean_stream.errors import DataError
+from anoean_stream.errors import DataError, brief
 from anoean_stream.records.kdd import DATASETS
+from anoean_stream.records.unpack import lines_of, open_bytes
 
 BYTE_ORDER_MARK: Final = "\ufeff"
 
@@ -107,8 +106,8 @@ def read_values(path: Path, *, columns: Sequence[str] | None = None) -> Iterator
     pipeline to judge. Other kinds go through `read_rows` and `row_to_json`.
     """
     if _suffix(path) in _JSON_SUFFIXES and path.is_file():
-        with _open_bytes(path) as lines:
-            for line in lines:
+        with open_bytes(path) as file:
+            for line in lines_of(file, path=path):
                 if stripped := line.strip():
                     yield stripped
         return
@@ -151,29 +150,14 @@ def _suffix(path: Path) -> str:
     return suffix if suffix in (*_JSON_SUFFIXES, *_CSV_SUFFIXES, *_PARQUET_SUFFIXES) else ".csv"
 
 
-@contextmanager
-def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    is_packed = path.suffix.lower() == ".gz"
-    try:
-        with cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb") as raw:
-            yield raw
-    except (EOFError, gzip.BadGzipFile) as error:
-        message = f"{path} is not a whole gzip file ({error}); copy it again"
-        raise DataError(message) from error
-
-
-@contextmanager
-def _open_text(path: Path) -> Iterator[TextIO]:
-    # Undecodable bytes (CICIDS2017's dashes) are replaced, so that one label cannot stop a file.
-    with _open_bytes(path) as raw:
-        yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
-
-
 def _csv_rows(
     path: Path, columns: Sequence[str] | None, *, delimiter: str
 ) -> Iterator[dict[str, object]]:
-    with _open_text(path) as text:
-        reader = csv.reader(text, delimiter=delimiter)
+    with open_bytes(path) as file:
+        # Undecodable bytes (CICIDS2017's dashes) are replaced, so that one label cannot stop a file.
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+        lines = lines_of(text, path=path)
+        reader = _readable(csv.reader(lines, delimiter=delimiter), path=path)
         names = list(columns) if columns is not None else clean_header(next(reader, []))
         if not names:
             message = f"{path} is empty; expected a header line with the names of the columns"
@@ -190,16 +174,31 @@ def _csv_rows(
             yield dict(zip(names, cells, strict=True))
 
 
+def _readable(rows: Iterator[list[str]], *, path: Path) -> Iterator[list[str]]:
+    """Yield rows; a cell that is too long is told as the other mistakes of a file are."""
+    number = 0
+    while True:
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            message = f"{path}, row {number} or the one after it: {error}; mend or remove it"
+            raise DataError(message, row=number) from error
+        if cells is None:
+            return
+        yield cells
+        number += 1
+
+
 def _json_rows(path: Path) -> Iterator[dict[str, object]]:
     decode = msgspec.json.Decoder(dict[str, object]).decode
-    with _open_bytes(path) as lines:
-        for number, line in enumerate(lines, start=1):
+    with open_bytes(path) as file:
+        for number, line in enumerate(lines_of(file, path=path), start=1):
             if not line.strip():
                 continue
             try:
                 yield decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                message = f"{path}, row {number}: {error}; expected one JSON object a line"
+                message = f"{path}, row {number}: {brief(error)}; expected one JSON object a line"
                 raise DataError(message, row=number) from error
 
 

@@ -8,6 +8,10 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
+from anoean_stream.records.bounds import is_plain_int, short_text
+
 _NAMES_OF_FIELD: Final[dict[str, tuple[str, ...]]] = {
     "src_ip": (
         "src_ip", "id.orig_h", "src_addr", "ip_src", "IPV4_SRC_ADDR", "iana:sourceIPv4Address",
@@ -73,12 +77,16 @@ _FIELD_OF_NAME: Final[dict[str, str]] = {
 
 FlowValue = str | int | float | bool
 
+_RAW_MAX_BYTES: Final = 4096
+"""Longest value that `flow_fields_of_large` decodes, bytes: an address or a time has tens."""
+
 
 def flow_fields(record: Mapping[str, object]) -> dict[str, FlowValue]:
     """Return the addresses, ports, counters and times of a record under one set of names.
 
     Values are as the exporter wrote them, units included; fields that the record does not have
-    are absent, and so are numbers that are not finite. Where two names of one field are present, the first in the record wins.
+    are absent, and so are numbers that are not finite or have more than 64 bits. A text is cut
+    after 256 characters. Where two names of one field are present, the first in the record wins.
 
     Parameters
     ----------
@@ -95,6 +103,30 @@ def flow_fields(record: Mapping[str, object]) -> dict[str, FlowValue]:
         field = _FIELD_OF_NAME.get(name)
         if field is None or field in found or not isinstance(value, FlowValue):
             continue
-        if not isinstance(value, float) or math.isfinite(value):  # JSON has no NaN
+        if isinstance(value, str):
+            found[field] = short_text(value)
+        elif isinstance(value, float):
+            if math.isfinite(value):  # JSON has no NaN
+                found[field] = value
+        elif isinstance(value, bool) or is_plain_int(value):
             found[field] = value
     return found
+
+
+def flow_fields_of_large(value: bytes) -> dict[str, FlowValue]:
+    """Return `flow_fields` of JSON without decoding anything else of it; none if it is no object.
+
+    A megabyte of empty lists takes 0.15 s to decode and 5 ms to skip.
+    """
+    try:
+        raw = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    record: dict[str, object] = {}
+    for name, cell in raw.items():
+        if name in _FIELD_OF_NAME and len(bytes(cell)) <= _RAW_MAX_BYTES:
+            try:
+                record[name] = msgspec.json.decode(cell)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue  # skipping does not look into a value; what is broken is as if absent
+    return flow_fields(record)

@@ -24,6 +24,9 @@ PREVIOUS: Final = "previous"
 
 MANIFEST: Final = "manifest.json"
 
+ALIAS_MAX_BYTES: Final = 4096
+"""Largest alias file, bytes; ours have 100."""
+
 # The first two as in settings.ModelSettings.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ALIAS: Final = re.compile(r"[a-z][a-z0-9_-]{0,49}")
@@ -50,9 +53,13 @@ class AliasRecord(msgspec.Struct, frozen=True):
     @classmethod
     def from_json(cls, data: bytes) -> Self:
         """Return the record in an alias file; raises ValueError when it is none."""
-        record = msgspec.json.decode(data, type=cls)
+        try:
+            record = msgspec.json.decode(data, type=cls)
+        except RecursionError as error:
+            message = "nested too deeply"
+            raise ValueError(message) from error
         if not is_version(record.version):
-            message = f"version is {record.version!r}, expected a number as text"
+            message = f"version is {record.version[:60]!r}, expected a number as text"
             raise ValueError(message)
         return record
 

@@ -12,9 +12,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from anoean_stream.detector.bundle import FILES, Bundle, Manifest, read_bundle
-from anoean_stream.errors import BundleError, ModelNotFoundError, RegistryError
+from anoean_stream.detector.bundle import FILES, MAX_BYTES, Bundle, Manifest, read_bundle
+from anoean_stream.detector.confinedfiles import RefusedFileError, read_confined
+from anoean_stream.detector.signature import (
+    SIGNATURE,
+    SIGNATURE_MAX_BYTES,
+    SignatureFile,
+    TrustedKeys,
+    sign_manifest,
+)
+from anoean_stream.errors import (
+    BundleError,
+    ModelNotFoundError,
+    RegistryError,
+    SignatureError,
+    brief,
+)
 from anoean_stream.registry.layout import (
+    ALIAS_MAX_BYTES,
     CHAMPION,
     MANIFEST,
     PREVIOUS,
@@ -27,10 +42,14 @@ from anoean_stream.registry.layout import (
     version_folder,
 )
 from anoean_stream.registry.store import open_store
+from anoean_stream.settings import RegistrySettings
 
 _PUBLISH_ATTEMPTS: Final = 100
 """Publishers that may be faster than us in a row before we give up. Each one costs a listing;
 ten at once need ten at most, so more than this is a store that does not show what was written."""
+
+_PUBLISH_MAX_BYTES: Final = 2**30
+"""Bytes of all files of a version together, also report and plots; they are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +81,8 @@ class Registry:
     ----------
     url : str
         Folder or fsspec URL. Nothing is read until a method is called.
+    trusted : TrustedKeys, optional
+        `load` returns no bundle that none of these keys signed.
 
     Raises
     ------
@@ -75,10 +96,25 @@ class Registry:
     []
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, trusted: TrustedKeys | None = None) -> None:
         self._store = open_store(url)
+        self._trusted = trusted
         self.url = self._store.url
         """For messages: without user and password."""
+
+    @classmethod
+    def from_settings(cls, settings: RegistrySettings) -> "Registry":
+        """Return the registry of the settings.
+
+        Raises
+        ------
+        RegistryError
+            As the constructor.
+        ConfigError
+            When a trusted key cannot be read, or the package cryptography is not installed.
+        """
+        keys = settings.trusted_keys
+        return cls(settings.url, trusted=TrustedKeys(keys) if keys else None)
 
     def exists(self) -> bool:
         """Return whether anything was ever published here."""
@@ -170,14 +206,14 @@ class Registry:
         """
         path = alias_path(name, alias)
         try:
-            data = self._store.read(path)
+            data = self._store.read(path, max_bytes=ALIAS_MAX_BYTES)
         except FileNotFoundError as error:
             raise self._no_such_alias(name, alias) from error
         try:
             return AliasRecord.from_json(data)
         except ValueError as error:
             message = (
-                f"{self.url.rstrip('/')}/{path} is no alias file ({error}); expected JSON such as "
+                f"{self.url.rstrip('/')}/{path} is no alias file ({brief(error)}); expected JSON such as "
                 f'{{"version": "3"}}; mend it with `anoean models promote {name} VERSION '
                 f"--alias {alias}`"
             )
@@ -212,7 +248,9 @@ class Registry:
         return self.alias_version(name, ref)
 
     def load(self, name: str, version: str) -> Bundle:
-        """Read and check a version: hashes, format, shapes against the contract, finite weights.
+        """Read and check a version: signature, hashes, format, shapes, finite weights.
+
+        With trusted keys the signature comes first: nothing else is parsed before.
 
         Parameters
         ----------
@@ -227,16 +265,64 @@ class Registry:
             When there is no such version, or it is not complete yet.
         BundleError
             When a file of it is missing, truncated, changed or unfit; names the file.
+        SignatureError
+            When there are trusted keys, and none signed this version of this model.
         """
         files = {MANIFEST: self._manifest_bytes(name, version)}
+        self._check_signature(files[MANIFEST], name=name, version=version)
         folder = version_folder(name, version)
         for file in FILES:
             if file != MANIFEST:
                 try:
-                    files[file] = self._store.read(f"{folder}/{file}")
+                    files[file] = self._store.read(f"{folder}/{file}", max_bytes=MAX_BYTES[file])
                 except FileNotFoundError:
                     continue  # read_bundle says which one is missing
         return read_bundle(files, origin=self._origin(name, version))
+
+    def signatures(self, name: str, version: str) -> SignatureFile:
+        """Return who claims to have signed a version; an empty one when nobody did.
+
+        Claims: only `signer` checks them, against trusted keys.
+
+        Raises
+        ------
+        SignatureError
+            When manifest.sig is no signature file.
+        """
+        data = self._signature_bytes(name, version)
+        if data is None:
+            return SignatureFile()
+        return SignatureFile.from_json(data, origin=self._origin(name, version))
+
+    def signer(self, name: str, version: str) -> str | None:
+        """Return the name of the trusted key that signed a version; None without trusted keys.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such version.
+        SignatureError
+            When there are trusted keys, and none signed this version of this model.
+        """
+        manifest = self._manifest_bytes(name, version)
+        return self._check_signature(manifest, name=name, version=version)
+
+    def sign(self, name: str, version: str, key_file: Path) -> str:
+        """Add a signature to a version, and return the name of the key; the version stays as it is.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such version.
+        ConfigError
+            When the file is no private key.
+        RegistryError
+            When the store cannot be written.
+        """
+        signature = sign_manifest(self._manifest_bytes(name, version), key_file)
+        file = self.signatures(name, version).with_signature(signature)
+        self._store.replace(f"{version_folder(name, version)}/{SIGNATURE}", file.to_json())
+        return signature.key_id
 
     def publish(self, folder: Path, name: str) -> str:
         """Copy a bundle into the registry as a new version, and return its number.
@@ -256,14 +342,10 @@ class Registry:
         BundleError
             When the folder is not a sound bundle.
         RegistryError
-            When the store cannot be written.
+            When the store cannot be written, or the folder has links or more than 1 GiB.
         """
         check_name(name)
-        files = {
-            path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".")
-        }
+        files = _files_to_publish(folder)
         read_bundle({file: files[file] for file in FILES if file in files}, origin=str(folder))
         number = 0
         for _ in range(_PUBLISH_ATTEMPTS):
@@ -320,6 +402,27 @@ class Registry:
         self._store.replace(path, record.to_json())
         return before
 
+    def _check_signature(self, manifest: bytes, *, name: str, version: str) -> str | None:
+        if self._trusted is None:
+            return None
+        origin = self._origin(name, version)
+        signer = self._trusted.check(manifest, self._signature_bytes(name, version), origin=origin)
+        signed_name = Manifest.from_json(manifest, origin=origin).name
+        if signed_name != name:
+            message = (
+                f"{origin}: {MANIFEST} was signed for the model {signed_name!r}, not for {name!r}: "
+                f"somebody put it into the wrong place; publish it as {signed_name!r}"
+            )
+            raise SignatureError(message, file=MANIFEST)
+        return signer
+
+    def _signature_bytes(self, name: str, version: str) -> bytes | None:
+        path = f"{version_folder(name, version)}/{SIGNATURE}"
+        try:
+            return self._store.read(path, max_bytes=SIGNATURE_MAX_BYTES)
+        except FileNotFoundError:
+            return None
+
     def _numbers(self, name: str) -> list[int]:
         """Return every number in use, also of versions that are being written or were never done."""
         check_name(name)
@@ -328,7 +431,7 @@ class Registry:
 
     def _version_before(self, path: str) -> str | None:
         try:
-            return AliasRecord.from_json(self._store.read(path)).version
+            return AliasRecord.from_json(self._store.read(path, max_bytes=ALIAS_MAX_BYTES)).version
         except (FileNotFoundError, ValueError):
             return None  # a broken alias file is mended by writing it
 
@@ -337,7 +440,8 @@ class Registry:
 
     def _manifest_bytes(self, name: str, version: str) -> bytes:
         try:
-            return self._store.read(f"{version_folder(name, version)}/{MANIFEST}")
+            path = f"{version_folder(name, version)}/{MANIFEST}"
+            return self._store.read(path, max_bytes=MAX_BYTES[MANIFEST])
         except FileNotFoundError as error:
             raise self._no_such_version(name, version) from error
 
@@ -385,6 +489,23 @@ class Registry:
             f"set it with `anoean models promote {name} VERSION --alias {alias}`"
         )
         return ModelNotFoundError(message)
+
+
+def _files_to_publish(folder: Path) -> dict[str, bytes]:
+    """Read a bundle's folder; a link in it could publish what lies elsewhere, so it is refused."""
+    files: dict[str, bytes] = {}
+    left_bytes = _PUBLISH_MAX_BYTES
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or (path.is_dir() and not path.is_symlink()):
+            continue
+        name = path.relative_to(folder).as_posix()
+        try:
+            files[name] = read_confined(folder, name, max_bytes=left_bytes)
+        except RefusedFileError as error:
+            message = f"{folder} cannot be published: {error}"
+            raise RegistryError(message) from error
+        left_bytes -= len(files[name])
+    return files
 
 
 def _listed(names: list[str]) -> str:

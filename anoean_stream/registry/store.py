@@ -24,6 +24,7 @@ from uuid import uuid4
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from anoean_stream.detector.confinedfiles import RefusedFileError, read_confined, too_large
 from anoean_stream.errors import RegistryError
 
 _HIDDEN: Final = "."
@@ -66,8 +67,8 @@ class Store(Protocol):
     def children(self, folder: str) -> list[str]:
         """Return the names directly in a folder, sorted; none when there is no such folder."""
 
-    def read(self, path: str) -> bytes:
-        """Return a file; raises FileNotFoundError when it is not there."""
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """Return a file, not larger than that; raises FileNotFoundError when it is not there."""
 
     def create_folder(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """Write a new folder, whole or not at all; False when the name is taken."""
@@ -140,10 +141,13 @@ class LocalStore:
                 return []
         return sorted(name for name in names if not name.startswith(_HIDDEN))
 
-    def read(self, path: str) -> bytes:
-        """Return a file; raises FileNotFoundError when it is not there."""
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """Return a file, not larger than that; raises FileNotFoundError when it is not there.
+
+        No link below the root is followed.
+        """
         with self._errors("read", path):
-            return (self._root / path).read_bytes()
+            return read_confined(self._root, path, max_bytes=max_bytes)
 
     def create_folder(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """Write the files beside the target, flush them to the disk, then rename the folder.
@@ -195,6 +199,9 @@ class LocalStore:
         except OSError as error:
             if verb == "read" and isinstance(error, FileNotFoundError):
                 raise  # not a failure: the caller knows what its absence means
+            if isinstance(error, RefusedFileError):
+                message = f"registry {self.url}: {error}"
+                raise RegistryError(message) from error
             remedy = (
                 "give this user the right to it"
                 if isinstance(error, PermissionError)
@@ -249,10 +256,15 @@ class ObjectStore:
         names = {str(path).rstrip("/").rpartition("/")[2] for path in paths if path != full}
         return sorted(name for name in names if name and not name.startswith(_HIDDEN))
 
-    def read(self, path: str) -> bytes:
-        """Return a file; raises FileNotFoundError when it is not there."""
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """Return a file, not larger than that; raises FileNotFoundError when it is not there."""
+        full = self._full(path)
         with self._errors("read", path):
-            return bytes(self._filesystem.cat_file(self._full(path)))
+            # A range: one byte more than allowed tells that there is more.
+            data = bytes(self._filesystem.cat_file(full, start=0, end=max_bytes + 1))
+            if len(data) > max_bytes:
+                raise RegistryError(too_large(full, len(data), max_bytes=max_bytes))
+        return data
 
     def create_folder(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """Claim the name, write the files, ``last`` at the end: until then nobody sees it."""

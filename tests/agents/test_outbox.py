@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,19 @@ def test_dead_letter_too_large_is_cut_until_it_fits_and_says_what_it_was(
     assert poison.startswith(sent[2] or b"-")
     assert headers["anoean-original-bytes"] == b"30001"
     assert len(headers["anoean-original-sha256"]) == 64
+
+
+def test_dead_letter_with_too_long_a_key_is_cut_too(model: ServedModel) -> None:
+    verdict = make_verdict(model, [b"["])
+    (letter,) = verdict.dead_letters
+    verdict = replace(verdict, dead_letters=(replace(letter, key=b"k" * 30_000),))
+    producer = FaultyProducer(lambda _, item: TOO_LARGE if len(item[1] or b"") > 10_000 else None)
+
+    run(make_outbox(producer, Metrics()).deliver(verdict))
+
+    (sent,) = producer.delivered
+    assert 0 < len(sent[1] or b"") <= 10_000
+    assert dict(sent[3])["anoean-original-key-bytes"] == b"30000"
 
 
 def test_record_the_broker_will_never_take_ends_the_worker_with_its_topic(

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 # Rooms that any other may use, and that use only each other.
 COMMON = {"errors", "settings", "secretfile", "observe", "__init__"}
 
-CONFIG = {"configfile", "configsources", "configdocs"}
+CONFIG = {"configfile", "configsources", "configyaml", "configdocs"}
 """The loader of the settings; only the command line uses it."""
 
 ARROWS: dict[str, set[str]] = {
@@ -28,7 +28,8 @@ ARROWS: dict[str, set[str]] = {
     "secretfile": set(),
     "observe": set(),
     "configdocs": set(),
-    "configsources": set(),
+    "configyaml": set(),
+    "configsources": {"configyaml"},
     "configfile": {"configdocs", "configsources"},
     "features": set(),
     "detector": {"features"},

@@ -1,8 +1,6 @@
 """NSL-KDD and KDD Cup 1999, checked against the public files before a row is read."""
 
-import gzip
 import hashlib
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -10,6 +8,7 @@ from typing import Final
 from anoean_stream.errors import DataError
 from anoean_stream.records.files import dataset_file, read_rows
 from anoean_stream.records.kdd import DATASETS, KDD_COLUMNS, NORMAL_LABEL, clean_label
+from anoean_stream.records.unpack import open_bytes
 from trainer.datasets.files import labelled
 from trainer.datasets.table import LabelledTable, read_columns
 
@@ -74,10 +73,10 @@ def content_sha256(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with open_bytes(path) as file:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
         message = f"{path} cannot be read ({error}); download it again"
         raise DataError(message) from error
     return digest.hexdigest()

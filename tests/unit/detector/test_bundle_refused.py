@@ -332,15 +332,22 @@ def test_weights_of_another_model_are_found_by_the_golden_scores(
     )
 
 
-def test_weights_so_large_that_scores_overflow_are_found_by_the_golden_scores(files: Files) -> None:
+def test_weights_so_large_that_some_score_could_overflow(files: Files) -> None:
     def blow_up(tensors: dict[str, Any]) -> None:
         for name in ("dense.weight", "hidden.1.weight", "hidden.2.weight"):
             tensors[name] = np.full_like(tensors[name], 3e38)
 
-    bundle = read_bundle(weights_with(files, blow_up), origin=ORIGIN)
+    sentence = refusal(weights_with(files, blow_up), IncompatibleBundleError, file=WEIGHTS)
 
-    with np.errstate(all="ignore"):
-        verification_refused(bundle, json_decode(bundle.detector.contract))
+    assert "no finite score" in sentence
+
+
+def test_a_manifest_that_names_a_file_elsewhere(files: Files) -> None:
+    manifest = Manifest.from_json(files[MANIFEST], origin=ORIGIN)
+    digests = manifest.files | {"../../etc/passwd": FileDigest.of(b"")}
+    files[MANIFEST] = resealed(files, files=digests)
+
+    assert "'../../etc/passwd'" in refusal(files, ManifestError, file=MANIFEST)
 
 
 def test_golden_records_that_the_decoder_refuses(files: Files) -> None:

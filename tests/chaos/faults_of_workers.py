@@ -106,10 +106,14 @@ def wait_until_shared(workers: list[Worker]) -> None:
 def worker_out_of_memory(stage: Stage) -> None:
     """Take further memory away from a worker (RLIMIT_AS), and start another when it died of that."""
     stage.set_up()
-    worker = stage.start_worker()
-    n_small, n_large = int(stage.scaled(6000, 1500)), 150
+    # Large chunks of large records: what it has in reserve does not carry them.
+    worker = stage.start_worker(consumer__chunk_linger_s=1)
+    n_small, n_large = int(stage.scaled(6000, 1500)), 300
     large = range(n_small // 2, n_small // 2 + n_large)
-    traffic = stage.new_traffic(record=lambda n: flow(n) + b" " * (500_000 if n in large else 0))
+    traffic = stage.new_traffic(
+        record=lambda n: flow(n) + b" " * (900_000 if n in large else 0),
+        options={"compression.type": "lz4"},
+    )
     traffic.publish(n_small // 2)
     stage.wait_for_commits(n_small // 4)
     # Less than it has: whatever it asks for next is refused; the large records make it ask.

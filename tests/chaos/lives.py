@@ -112,6 +112,7 @@ def say(event: str, **fields: Any) -> None:
 
 
 def _patch(injector: _Injector) -> None:
+    from anoean_stream.cli.stopping import StopGuard
     from anoean_stream.detector.detector import Detector
     from anoean_stream.features.contract import FeatureContract
     from anoean_stream.kafka.consumer import Consumer
@@ -148,6 +149,13 @@ def _patch(injector: _Injector) -> None:
             raise InjectedError("after commit")
         return done
 
+    def outlive(guard: Any, code: int) -> None:
+        """Let the process live on after an orderly stop: the next life begins in it."""
+        del code
+        guard._end_at = None
+        guard._wake()
+
+    StopGuard.finish = outlive  # type: ignore[assignment, method-assign]
     Producer.send_batch = sending  # type: ignore[method-assign]
     Consumer.force_commit = committing  # type: ignore[method-assign]
 
@@ -157,6 +165,7 @@ def main() -> None:
     from anoean_stream.cli.serve import run_worker
     from anoean_stream.configfile import load_settings
     from anoean_stream.errors import AnoeanError
+    from anoean_stream.observe.logs import configure_logging
 
     injector = _Injector()
     _patch(injector)
@@ -165,6 +174,7 @@ def main() -> None:
         plan = json.loads(line)
         words = [f"{name}={value}" for name, value in plan["settings"].items()]
         settings = load_settings(None, words)
+        configure_logging(settings.logging)
         injector.arm(plan["faults"])
         stopped.clear()
         n_lives = 0

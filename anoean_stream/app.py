@@ -27,8 +27,10 @@ from mode import Service
 from mode.types import ServiceT
 
 from anoean_stream.agents import Outbox, Scorer, add_detector
+from anoean_stream.delivery import AtLeastOnce, ExactlyOnce
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
+from anoean_stream.kafka.consumer import Consumer
 from anoean_stream.kafka.producer import Producer
 from anoean_stream.kafka.wire import Wire, WireListener
 from anoean_stream.observe.health import Health
@@ -231,15 +233,14 @@ def make_app(settings: Settings) -> WorkerApp:
     app.settings, app.health, app.metrics, app.scorer = settings, health, metrics, scorer
     app.model_loaded = asyncio.Event()
     app.wire = Wire(settings=settings, gate=app.model_loaded, listener=_Listener(health, metrics))
-    outbox = Outbox(
-        lambda: _producer(app),
-        topics=settings.topics,
-        metrics=metrics,
-        message_max_bytes=settings.producer.message_max_bytes,
-    )
+    delivery = _delivery(app)
+    outbox = Outbox(delivery, metrics=metrics)
     models = ModelService(app, Registry(settings.registry.url))
     web = WebServer(settings.web, health=health, metrics=metrics)
-    app.own_services = (*((web,) if settings.web.enabled else ()), models, outbox)
+    transactions = (delivery,) if isinstance(delivery, ExactlyOnce) else ()
+    app.own_services = (
+        *((web,) if settings.web.enabled else ()), *transactions, models, outbox,
+    )  # fmt: skip
     add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox)
     return app
 
@@ -255,6 +256,22 @@ def _name(tp: TP) -> str:
 
 def _named(tps: Iterable[TP]) -> list[str]:
     return sorted(map(_name, tps))
+
+
+def _delivery(app: WorkerApp) -> AtLeastOnce | ExactlyOnce:
+    if app.settings.producer.delivery == "exactly_once":
+        return ExactlyOnce(lambda: _consumer(app), wire=app.wire, metrics=app.metrics)
+    return AtLeastOnce(
+        lambda: _producer(app),
+        topics=app.settings.topics,
+        metrics=app.metrics,
+        message_max_bytes=app.settings.producer.message_max_bytes,
+    )
+
+
+def _consumer(app: WorkerApp) -> Consumer:
+    assert isinstance(app.consumer, Consumer)
+    return app.consumer
 
 
 def _producer(app: WorkerApp) -> Producer:

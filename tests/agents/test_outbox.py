@@ -12,7 +12,8 @@ from confluent_kafka import KafkaError
 from anoean_stream.agents import Outbox, Scorer
 from anoean_stream.detector.bundle import ServedModel, read_bundle_folder
 from anoean_stream.errors import BrokerError
-from anoean_stream.kafka.producer import BatchItem, Undelivered
+from anoean_stream.delivery import AtLeastOnce, Parcel
+from anoean_stream.kafka.batch import BatchItem, Undelivered
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.pipeline import Pipeline, Verdict
@@ -64,13 +65,28 @@ def make_verdict(model: ServedModel, values: list[bytes | None], *, offset: int 
     return pipeline.score_chunk(chunk)
 
 
-def make_outbox(producer: FaultyProducer, metrics: Metrics) -> Outbox:
-    return Outbox(
+def make_delivery(producer: FaultyProducer, metrics: Metrics) -> AtLeastOnce:
+    return AtLeastOnce(
         lambda: producer,
         topics=TopicSettings(),
         metrics=metrics,
         message_max_bytes=1_000_000,
     )
+
+
+def make_outbox(producer: FaultyProducer, metrics: Metrics) -> Outbox:
+    return Outbox(make_delivery(producer, metrics), metrics=metrics)
+
+
+def deliver(producer: FaultyProducer, verdict: Verdict, metrics: Metrics | None = None) -> None:
+    async def acknowledge() -> None:
+        raise AssertionError
+
+    async def scenario() -> None:
+        parcel = Parcel(verdict, verdict.chunk, acknowledge)
+        assert await make_delivery(producer, metrics or Metrics()).deliver([parcel]) == [parcel]
+
+    run(scenario())
 
 
 def value_of(metrics: Metrics, name: str) -> float:
@@ -89,7 +105,7 @@ def test_what_was_refused_in_time_is_sent_again_and_nothing_else(model: ServedMo
         lambda attempt, item: RETRIABLE if attempt == 1 and item[2] == third else None
     )
 
-    run(make_outbox(producer, metrics).deliver(verdict))
+    deliver(producer, verdict, metrics)
 
     assert [len(batch) for batch in producer.tries] == [5, 1]
     assert {item[2] for item in producer.delivered} == {alert.value for alert in verdict.alerts}
@@ -101,7 +117,7 @@ def test_alert_too_large_for_the_broker_goes_without_its_original(model: ServedM
     verdict = make_verdict(model, [msgspec.json.encode(big)])
     producer = FaultyProducer(lambda _, item: TOO_LARGE if len(item[2] or b"") > 10_000 else None)
 
-    run(make_outbox(producer, Metrics()).deliver(verdict))
+    deliver(producer, verdict)
 
     (sent,) = producer.delivered
     alert = msgspec.json.decode(sent[2] or b"")
@@ -117,7 +133,7 @@ def test_dead_letter_too_large_is_cut_until_it_fits_and_says_what_it_was(
     verdict = make_verdict(model, [poison])
     producer = FaultyProducer(lambda _, item: TOO_LARGE if len(item[2] or b"") > 10_000 else None)
 
-    run(make_outbox(producer, Metrics()).deliver(verdict))
+    deliver(producer, verdict)
 
     (sent,) = producer.delivered
     headers = dict(sent[3])
@@ -133,7 +149,7 @@ def test_record_the_broker_will_never_take_ends_the_worker_with_its_topic(
     producer = FaultyProducer(lambda _, __: HOPELESS)
 
     with pytest.raises(BrokerError, match=r"anomalies\.dlq will never take this record"):
-        run(make_outbox(producer, Metrics()).deliver(verdict))
+        deliver(producer, verdict)
 
 
 def test_chunks_are_acknowledged_in_order_and_only_after_their_delivery(

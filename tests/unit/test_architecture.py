@@ -36,8 +36,18 @@ ARROWS: dict[str, set[str]] = {
     "kafka": {"records"},
     "registry": {"detector", "features", "records"},
     "simulate": {"records", "features"},
-    "agents": {"pipeline", "records", "detector", "features", "kafka", "registry"},
-    "app": {"agents", "pipeline", "records", "detector", "features", "kafka", "registry"},
+    "delivery": {"pipeline", "records", "detector", "features", "kafka"},
+    "agents": {"delivery", "pipeline", "records", "detector", "features", "kafka", "registry"},
+    "app": {
+        "agents",
+        "delivery",
+        "pipeline",
+        "records",
+        "detector",
+        "features",
+        "kafka",
+        "registry",
+    },
     "trainer": {"features", "detector", "records", "registry"},
 }
 """room -> rooms it may use, besides `COMMON`. ``cli`` stands at the top and may use all."""

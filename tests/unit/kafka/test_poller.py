@@ -1,6 +1,7 @@
 """The poll thread against a handle of our own making: back pressure, rebalances, commits."""
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -37,6 +38,7 @@ class FakeHandle:
         self.consumed: queue.SimpleQueue[Callable[[], list[Message]]] = queue.SimpleQueue()
         self.calls: list[tuple[Any, ...]] = []
         self.n_polls = 0
+        self.metadata = b"CGMDv2:" + (7).to_bytes(4, sys.byteorder) + b"group\0member\0"
         self.on_commit: OnCommit | None = None
         self.on_assign: Any = None
         self.on_revoke: Any = None
@@ -85,6 +87,9 @@ class FakeHandle:
 
     def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
         return (0, 100)
+
+    def consumer_group_metadata(self) -> bytes:
+        return self.metadata
 
     def close(self) -> None:
         self.calls.append(("close",))

@@ -1,0 +1,405 @@
+"""Delivery: what was made of chunks is on the brokers before the chunks count as done.
+
+`AtLeastOnce` writes, and the consumer commits the offsets some time later: a crash between the two
+repeats alerts. `ExactlyOnce` does both in one Kafka transaction (docs/exactly-once.md).
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+from confluent_kafka import KafkaError
+from mode import Service
+
+from anoean_stream.errors import BrokerError
+from anoean_stream.kafka.batch import BatchItem, Undelivered
+from anoean_stream.kafka.claims import Claim, Membership
+from anoean_stream.kafka.transactions import (
+    HaltedError,
+    TransactionalProducer,
+    transactional_id,
+)
+from anoean_stream.kafka.wire import FLUSH_SHARE, Wire
+from anoean_stream.observe.metrics import Metrics
+from anoean_stream.pipeline import Verdict
+from anoean_stream.records.alert import without_original
+from anoean_stream.records.chunk import Chunk
+from anoean_stream.records.deadletter import truncated
+from anoean_stream.records.outgoing import OutRecord
+from anoean_stream.settings import TopicSettings
+
+log = structlog.get_logger("anoean.delivery")
+
+Acknowledge = Callable[[], Awaitable[None]]
+Addressed = tuple[str, OutRecord]
+"""Topic and record."""
+
+PARCELS_IN_TRANSACTION: Final = 16
+"""Most chunks in one transaction. A transaction costs some round trips whatever is in it, so all
+that wait go together; more than the chunks in flight (consumer.chunks_in_flight batches, one chunk
+for each partition in them) never wait."""
+
+_FIRST_BACKOFF_S: Final = 0.1
+_LONGEST_BACKOFF_S: Final = 10.0
+"""Between two tries of the same delivery, seconds: at once would be a busy loop, and after more
+than ten a broker that is back would wait for us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A verdict on its way to the brokers.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Its alerts and dead letters are to be delivered.
+    chunk : Chunk
+        What it was made of, the very object that the transport handed over.
+    acknowledge : callable
+        Awaited once, after the delivery.
+    """
+
+    verdict: Verdict
+    chunk: Chunk
+    acknowledge: Acknowledge
+
+
+class Delivery(Protocol):
+    """How verdicts reach the brokers."""
+
+    @property
+    def parcels_at_once(self) -> int:
+        """Most parcels that one `deliver` gets."""
+        ...
+
+    async def deliver(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Return when the brokers have all alerts and dead letters, in order.
+
+        Tries for ever, more and more slowly: the partition then waits, which is what back pressure
+        means. What the brokers call too large is shortened.
+
+        Returns
+        -------
+        sequence of Parcel
+            Those to acknowledge; the others are another worker's by now.
+
+        Raises
+        ------
+        BrokerError
+            The broker will never take it (not authorised, even the shortest form too large).
+        """
+        ...
+
+
+class Backoff:
+    """Waits between two tries, twice as long each time."""
+
+    def __init__(self) -> None:
+        self.seconds = _FIRST_BACKOFF_S
+
+    async def wait(self) -> None:
+        """Wait."""
+        await asyncio.sleep(self.seconds)
+        self.seconds = min(2 * self.seconds, _LONGEST_BACKOFF_S)
+
+
+class Shortener:
+    """Says what to send instead of a record that was refused.
+
+    Parameters
+    ----------
+    topics : TopicSettings
+        Which records are alerts.
+    metrics : Metrics
+        Counts what was shortened.
+    message_max_bytes : int
+        Largest value that the producer takes, bytes.
+    """
+
+    def __init__(self, topics: TopicSettings, *, metrics: Metrics, message_max_bytes: int) -> None:
+        self._topics = topics
+        self._metrics = metrics
+        self._message_max_bytes = message_max_bytes
+
+    def again(self, addressed: Addressed, failure: Undelivered) -> Addressed:
+        """Return what to send instead of a record that was not delivered.
+
+        Raises
+        ------
+        BrokerError
+            The broker will never take it.
+        """
+        topic, record = addressed
+        if failure.is_too_large:
+            return self.shorter(addressed)
+        if not failure.is_retriable:
+            message = f"topic {topic} will never take this record: {failure}"
+            raise BrokerError(message)
+        return topic, record
+
+    def shorter(self, addressed: Addressed) -> Addressed:
+        """Return an alert without its original, or a dead letter with half its value.
+
+        Raises
+        ------
+        BrokerError
+            It cannot be shortened.
+        """
+        self._metrics.truncated.inc()
+        topic, record = addressed
+        n_bytes = len(record.value or b"")
+        if topic == self._topics.alerts:
+            shorter = without_original(record)
+        else:
+            shorter = truncated(record, min(n_bytes, self._message_max_bytes) // 2)
+        if len(shorter.value or b"") >= n_bytes:
+            message = (
+                f"topic {topic} takes no record of {n_bytes} bytes, and it cannot be shortened; "
+                f"raise the topic's max.message.bytes and producer.message_max_bytes"
+            )
+            raise BrokerError(message)
+        return topic, shorter
+
+
+def _addressed(parcels: Sequence[Parcel], topics: TopicSettings) -> Iterator[Addressed]:
+    for parcel in parcels:
+        yield from ((topics.alerts, record) for record in parcel.verdict.alerts)
+        yield from ((topics.dead_letters, record) for record in parcel.verdict.dead_letters)
+
+
+def _items(pending: Sequence[Addressed]) -> list[BatchItem]:
+    return [(topic, record.key, record.value, record.headers) for topic, record in pending]
+
+
+class BatchSender(Protocol):
+    """What `AtLeastOnce` needs of a producer."""
+
+    async def send_batch(self, items: Sequence[BatchItem]) -> Sequence[Undelivered]:
+        """Send items; return, when the brokers have answered for each, which were not taken."""
+        ...
+
+
+class AtLeastOnce:
+    """Writes alerts and dead letters; the ledger's offsets are committed later.
+
+    Parameters
+    ----------
+    producer : callable
+        Gives the running producer.
+    topics : TopicSettings
+        Where alerts and dead letters go.
+    metrics : Metrics
+        Counts what was retried and shortened.
+    message_max_bytes : int
+        Largest value that the producer takes, bytes.
+    """
+
+    parcels_at_once = 1
+
+    def __init__(
+        self,
+        producer: Callable[[], BatchSender],
+        *,
+        topics: TopicSettings,
+        metrics: Metrics,
+        message_max_bytes: int,
+    ) -> None:
+        self._producer = producer
+        self._topics = topics
+        self._metrics = metrics
+        self._shortener = Shortener(topics, metrics=metrics, message_max_bytes=message_max_bytes)
+
+    async def deliver(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """See `Delivery.deliver`; every parcel is delivered."""
+        pending = list(_addressed(parcels, self._topics))
+        backoff = Backoff()
+        while pending:
+            undelivered = await self._producer().send_batch(_items(pending))
+            if not undelivered:
+                break
+            pending = [self._shortener.again(pending[one.index], one) for one in undelivered]
+            self._metrics.delivery_retries.inc(len(pending))
+            if not all(failure.is_too_large for failure in undelivered):
+                log.warning(
+                    "delivery_retried",
+                    n=len(pending),
+                    topics=sorted({topic for topic, _ in pending}),
+                    backoff_s=backoff.seconds,
+                    reason=str(undelivered[0]),
+                )
+                await backoff.wait()
+        return parcels
+
+
+class Claimant(Protocol):
+    """What `ExactlyOnce` needs of a consumer; `anoean_stream.kafka.consumer.Consumer` has it."""
+
+    def claim(self, chunks: Sequence[Chunk]) -> Claim:
+        """Return which chunks a transaction may hold now."""
+        ...
+
+    async def membership(self) -> Membership | None:
+        """Read what fences a transaction."""
+        ...
+
+    def committed_with(self, claim: Claim) -> None:
+        """Note the offsets that a transaction committed."""
+        ...
+
+
+class ExactlyOnce(Service):
+    """Writes alerts, dead letters and the offsets of their chunks in one transaction.
+
+    Parameters
+    ----------
+    consumer : callable
+        Gives the running consumer.
+    wire : Wire
+        Settings, the listener and the stop's clock.
+    metrics : Metrics
+        Counts what was retried and shortened.
+    """
+
+    parcels_at_once = PARCELS_IN_TRANSACTION
+
+    def __init__(
+        self, consumer: Callable[[], Claimant], *, wire: Wire, metrics: Metrics, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        settings = wire.settings
+        self._consumer = consumer
+        self._wire = wire
+        self._topics = settings.topics
+        self._metrics = metrics
+        self._shortener = Shortener(
+            settings.topics,
+            metrics=metrics,
+            message_max_bytes=settings.producer.message_max_bytes,
+        )
+        self._producer = TransactionalProducer(
+            settings,
+            name=transactional_id(settings, otherwise=uuid.uuid4().hex),
+            on_error=self._on_error,
+        )
+        self._membership: Membership | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def on_start(self) -> None:
+        """Begin to fence a former self; the consumer may join meanwhile, it waits for that by itself."""
+        self._loop = asyncio.get_running_loop()
+        fenced = asyncio.wrap_future(self._producer.start())
+        self.add_future(self._until_fenced(fenced))
+        log.info("transactions_used", transactional_id=self._producer.name)
+
+    async def _until_fenced(self, fenced: "asyncio.Future[None]") -> None:
+        try:
+            await fenced
+        except HaltedError:
+            log.debug("transactions_never_began")
+
+    async def on_stop(self) -> None:
+        """Abort what is open, within the stop's deadline."""
+        limit_s = max(0.5, self._wire.stop_clock.left_s(FLUSH_SHARE))
+        if not await asyncio.to_thread(self._producer.close, limit_s):
+            log.error(
+                "transaction_abandoned",
+                note="no broker ended it in time; the brokers abort it after "
+                "producer.transaction_timeout_s, and its chunks are read again",
+            )
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Carry what librdkafka says into the event loop. The producer's thread."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._wire.listener.on_broker_error, error)
+        except RuntimeError:  # the loop is closed: the process is at its end
+            log.debug("nobody_listens", exc_info=True)
+
+    async def deliver(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """See `Delivery.deliver`; returns those whose offsets were committed with their records."""
+        letters = [list(map(_Letter, _addressed([parcel], self._topics))) for parcel in parcels]
+        backoff = Backoff()
+        while True:
+            claim = self._consumer().claim([parcel.chunk for parcel in parcels])
+            places = [at for at, parcel in enumerate(parcels) if _is_among(parcel, claim.chunks)]
+            if not places:
+                log.info("chunks_left_to_their_new_owner", n=len(parcels))
+                return ()
+            membership = await self._proof_of(claim)
+            if membership is None:
+                await backoff.wait()  # thrown out of the group, and about to hear of it
+                continue
+            pending = [letter for at in places for letter in letters[at]]
+            outcome = await self._producer.transact(
+                _items([letter.addressed for letter in pending]),
+                offsets=claim.offsets,
+                group_metadata=membership.metadata,
+                alone=frozenset(at for at, one in enumerate(pending) if one.is_suspect),
+            )
+            if outcome.is_committed:
+                self._consumer().committed_with(claim)
+                return [parcels[at] for at in places]
+            self._metrics.delivery_retries.inc(len(pending))
+            if outcome.has_group_moved_on:
+                self._membership = None
+            self._shorten(pending, outcome.failures)
+            if not outcome.is_too_large:
+                log.warning(
+                    "transaction_aborted",
+                    n=len(pending),
+                    partitions=sorted(f"{tp.topic}/{tp.partition}" for tp in claim.offsets),
+                    backoff_s=backoff.seconds,
+                    reason=str(outcome),
+                )
+                await backoff.wait()
+
+    async def _proof_of(self, claim: Claim) -> Membership | None:
+        """Return metadata read while the claimed partitions were ours; None: there are none now."""
+        if self._membership is None or not self._membership.covers(claim):
+            self._membership = await self._consumer().membership()
+            if self._membership is not None and not self._membership.covers(claim):
+                self._membership = None
+        return self._membership
+
+    def _shorten(self, pending: Sequence["_Letter"], failures: Sequence[Undelivered]) -> None:
+        """Shorten what is too large; a broker refuses a request as a whole, so find out which it is.
+
+        The next transaction sends each suspect alone and ends at the first that is refused. What is
+        at least as large goes the same way: one transaction for each would take for ever.
+        """
+        large = [pending[one.index] for one in failures if one.is_too_large]
+        for failure in failures:
+            if not failure.is_too_large:
+                self._shortener.again(pending[failure.index].addressed, failure)
+        guilty = [letter for letter in large if letter.is_suspect or len(large) == 1]
+        for letter in large:
+            letter.is_suspect = True
+        if not guilty:
+            return
+        limits: dict[str, int] = {}
+        for letter in guilty:
+            topic, _ = letter.addressed
+            limits[topic] = min(letter.n_bytes, limits.get(topic, letter.n_bytes))
+        for letter in pending:
+            topic, _ = letter.addressed
+            if letter.is_suspect and topic in limits and letter.n_bytes >= limits[topic]:
+                letter.addressed = self._shortener.shorter(letter.addressed)
+
+
+@dataclass(slots=True)
+class _Letter:
+    """A record of a transaction that is tried until it succeeds."""
+
+    addressed: Addressed
+    is_suspect: bool = False  # was in a request that was refused as too large
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self.addressed[1].value or b"")
+
+
+def _is_among(parcel: Parcel, chunks: Sequence[Chunk]) -> bool:
+    return any(parcel.chunk is chunk for chunk in chunks)

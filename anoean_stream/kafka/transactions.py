@@ -324,7 +324,7 @@ class TransactionalProducer:
             error = records.failures[0].error
         except KafkaException as err:
             error = cast("KafkaError", err.args[0])
-            if error.fatal() or not (error.txn_requires_abort() or records.failures):
+            if error.fatal():
                 return self._renewed_after(error)
         try:
             self._patiently(client, client.abort_transaction)

@@ -40,7 +40,7 @@ EXACTLY: dict[str, object] = {
     "producer__transaction_timeout_s": 5,
 }
 KIP_848: dict[str, object] = {"consumer__group_protocol": "consumer"}
-N_ALERTING, N_MALFORMED = 5400, 600
+N_ALERTING, N_MALFORMED = 3600, 400
 
 
 def make_values(n_good: int = N_ALERTING, n_bad: int = N_MALFORMED) -> list[bytes | None]:
@@ -146,3 +146,177 @@ def test_orderly_run_commits_offsets_with_the_alerts(stage: Stage) -> None:
     assert code == 0
     assert_each_once(stage)
     assert metrics["anoean_alerts_total"] == N_ALERTING
+
+
+def kill_and_restart(
+    stage: Stage, settings: dict[str, object], *, seed: int, n_kills: int, n_records: int
+) -> None:
+    """Kill one worker again and again at random moments, and let the last one finish."""
+    rng = random.Random(seed)
+    with stage.worker(**settings) as worker:
+        for _ in range(n_kills):
+            worker.ready().wait_for_records(rng.randint(100, n_records // (n_kills + 2)))
+            time.sleep(rng.random() * 0.1)  # anywhere in a transaction, not only at its end
+            worker.stop(signal.SIGKILL)
+            worker.start()
+        wait_for_commit(stage, n_records, worker)
+        assert worker.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("protocol", "seed"), [({}, 1), (KIP_848, 2)], ids=["cooperative-sticky", "KIP-848"]
+)
+def test_worker_killed_at_random_moments_repeats_and_loses_nothing(
+    stage: Stage, protocol: dict[str, object], seed: int
+) -> None:
+    values = make_values()
+    publish(stage.bootstrap, stage.flows, values, partitions=4)
+
+    # A fixed id: a restarted worker ends the transaction of its former self at once.
+    settings = EXACTLY | protocol | {"worker__id": "one"}
+    kill_and_restart(stage, settings, seed=seed, n_kills=3, n_records=len(values))
+
+    assert_each_once(stage)
+    print("ABORTED", look(stage, "read_uncommitted").repeats)
+
+
+def test_control_the_same_kills_with_at_least_once_repeat_alerts(stage: Stage) -> None:
+    values = make_values()
+    publish(stage.bootstrap, stage.flows, values, partitions=4)
+
+    # Seldom commits, so that each kill comes between an alert and its commit.
+    settings = SMALL_CHUNKS | {"worker__id": "one", "consumer__commit_interval_s": 10}
+    kill_and_restart(stage, settings, seed=1, n_kills=1, n_records=len(values))
+
+    seen = look(stage)
+    assert seen.distinct == len(values)
+    assert seen.repeats > 0
+    with pytest.raises(AssertionError):
+        assert_each_once(stage)
+
+
+@pytest.mark.parametrize("protocol", [{}, KIP_848], ids=["cooperative-sticky", "KIP-848"])
+def test_one_of_two_workers_killed_hands_over_without_a_repeat(
+    stage: Stage, protocol: dict[str, object]
+) -> None:
+    values = make_values()
+    settings = EXACTLY | protocol
+
+    with stage.worker(**settings) as first, stage.worker(**settings) as second:
+        wait_for_halves(first, second)
+        publish(stage.bootstrap, stage.flows, values, partitions=4)
+        first.wait_for_records(500)
+        first.stop(signal.SIGKILL)  # nobody fences it: the brokers end its transaction
+        wait_for_commit(stage, len(values), second)
+        assert second.stop() == 0
+
+    assert_each_once(stage)
+
+
+@pytest.mark.parametrize("protocol", [{}, KIP_848], ids=["cooperative-sticky", "KIP-848"])
+def test_worker_that_slept_through_its_session_commits_nothing_of_what_it_lost(
+    stage: Stage, protocol: dict[str, object]
+) -> None:
+    values = make_values()
+    settings = EXACTLY | protocol | {"producer__transaction_timeout_s": 60}
+
+    with stage.worker(**settings) as zombie, stage.worker(**settings) as other:
+        wait_for_halves(zombie, other)
+        publish(stage.bootstrap, stage.flows, values, partitions=4)
+        zombie.wait_for_records(300)
+        zombie.freeze()
+        wait_until(
+            lambda: other.metrics().get("anoean_partitions_assigned") == 4,
+            what="all partitions with the other worker",
+            within_s=40,
+            hint=other.tail,
+        )
+        zombie.thaw()
+        zombie.wait_for_line("partitions_lost")
+        wait_for_commit(stage, len(values), other, zombie, within_s=90)
+        assert other.stop() == 0
+        zombie.stop()
+        print("ZOMBIE", zombie.tail())
+
+    assert_each_once(stage)
+
+
+def test_workers_come_and_go_without_a_repeat(stage: Stage) -> None:
+    values = make_values()
+    publish(stage.bootstrap, stage.flows, values, partitions=4)
+
+    with stage.worker(**EXACTLY) as stays:
+        stays.ready().wait_for_records(300)
+        with stage.worker(**EXACTLY) as guest:
+            wait_for_halves(stays, guest)
+            guest.wait_for_records(300)
+            assert guest.stop() == 0
+        wait_for_commit(stage, len(values), stays)
+        assert stays.stop() == 0
+
+    assert_each_once(stage)
+
+
+def test_broker_killed_in_the_middle_repeats_nothing(
+    own_kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    broker = own_kafka_broker
+    for name in ("flows", "alerts", "dlq"):
+        create_topic(broker.bootstrap, name)
+    stage = Stage(broker.bootstrap, "flows", "alerts", "dlq", "group", publish_model(tmp_path))
+    values = make_values()
+    publish(stage.bootstrap, stage.flows, values, partitions=4)
+
+    with stage.worker(**EXACTLY | {"producer__transaction_timeout_s": 60}) as worker:
+        for n_records in (500, 2000):
+            worker.ready().wait_for_records(n_records)
+            broker.kill()
+            broker.start()
+        wait_for_commit(stage, len(values), worker, within_s=60)
+        assert worker.stop() == 0
+
+    assert_each_once(stage)
+
+
+def test_alerts_too_large_for_the_topic_are_shortened_and_the_rest_is_whole(
+    broker: KafkaBroker, stage: Stage
+) -> None:
+    small = {"max.message.bytes": "6000"}
+    alerts, dead_letters = f"{stage.alerts}-small", f"{stage.dead_letters}-small"
+    create_topic(broker.bootstrap, alerts, partitions=1, config=small)
+    create_topic(broker.bootstrap, dead_letters, partitions=1, config=small)
+    stage = Stage(
+        stage.bootstrap, stage.flows, alerts, dead_letters, stage.group, stage.registry_folder
+    )
+    large = {"note": "x" * 8000}
+    rows = [row | (large if number % 10 == 0 else {}) for number, row in enumerate(make_rows(50))]
+    values: list[bytes | None] = [msgspec.json.encode(row) for row in rows]
+    values += [b"[" * 8000, b"short and malformed"]
+    publish(stage.bootstrap, stage.flows, values, partitions=1)
+
+    with stage.worker(**EXACTLY, producer__compression="none") as worker:
+        wait_for_commit(stage, len(values), worker.ready(), within_s=30)
+        metrics = worker.metrics()
+        assert worker.stop() == 0
+
+    assert_each_once(stage, n_alerting=50, n_malformed=2)
+    originals = [
+        json.loads(record.value or b"")["original"] for record in read_all(stage.bootstrap, alerts)
+    ]
+    assert originals.count(None) == 5 == sum("note" in row for row in rows)
+    lengths = [len(record.value or b"") for record in read_all(stage.bootstrap, dead_letters)]
+    assert sorted(lengths) == [19, 4000]
+    assert metrics["anoean_truncated_total"] == 6
+    # Transactions that ended at a refusal are there for those who do not ask for committed records.
+    assert look(stage, "read_uncommitted").repeats > 0
+
+
+def wait_for_halves(first: WorkerProcess, second: WorkerProcess) -> None:
+    wait_until(
+        lambda: all(
+            worker.metrics().get("anoean_partitions_assigned") == 2 for worker in (first, second)
+        ),
+        what="two partitions each",
+        within_s=60,
+        hint=lambda: first.tail() + second.tail(),
+    )

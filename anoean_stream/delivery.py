@@ -19,6 +19,7 @@ from anoean_stream.kafka.batch import BatchItem, Undelivered
 from anoean_stream.kafka.claims import Claim, Membership
 from anoean_stream.kafka.transactions import (
     HaltedError,
+    StuckError,
     TransactionalProducer,
     transactional_id,
 )
@@ -279,20 +280,23 @@ class ExactlyOnce(Service):
             metrics=metrics,
             message_max_bytes=settings.producer.message_max_bytes,
         )
-        self._producer = TransactionalProducer(
-            settings,
-            name=transactional_id(settings, otherwise=uuid.uuid4().hex),
-            on_error=self._on_error,
-        )
+        self._name = transactional_id(settings, otherwise=uuid.uuid4().hex)
+        self._producer = self._new_producer()
         self._membership: Membership | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _new_producer(self) -> TransactionalProducer:
+        return TransactionalProducer(self._wire.settings, name=self._name, on_error=self._on_error)
 
     async def on_start(self) -> None:
         """Begin to fence a former self; the consumer may join meanwhile, it waits for that by itself."""
         self._loop = asyncio.get_running_loop()
+        self._start_producer()
+        log.info("transactions_used", transactional_id=self._name)
+
+    def _start_producer(self) -> None:
         fenced = asyncio.wrap_future(self._producer.start())
         self.add_future(self._until_fenced(fenced))
-        log.info("transactions_used", transactional_id=self._producer.name)
 
     async def _until_fenced(self, fenced: "asyncio.Future[None]") -> None:
         try:
@@ -333,12 +337,20 @@ class ExactlyOnce(Service):
                 await backoff.wait()  # thrown out of the group, and about to hear of it
                 continue
             pending = [letter for at in places for letter in letters[at]]
-            outcome = await self._producer.transact(
-                _items([letter.addressed for letter in pending]),
-                offsets=claim.offsets,
-                group_metadata=membership.metadata,
-                alone=frozenset(at for at, one in enumerate(pending) if one.is_suspect),
-            )
+            try:
+                outcome = await self._producer.transact(
+                    _items([letter.addressed for letter in pending]),
+                    offsets=claim.offsets,
+                    group_metadata=membership.metadata,
+                    alone=frozenset(at for at, one in enumerate(pending) if one.is_suspect),
+                )
+            except StuckError:
+                log.warning(
+                    "transaction_stuck", note="librdkafka hangs; going on with a new producer"
+                )
+                self._producer = self._new_producer()
+                self._start_producer()
+                continue
             if outcome.is_committed:
                 self._consumer().committed_with(claim)
                 return [parcels[at] for at in places]

@@ -36,6 +36,14 @@ logger = logging.getLogger("anoean.kafka.transactions")
 SLICE_S: Final = 0.5
 """Seconds of one blocking call that can be resumed; only how soon the thread sees the halt flag."""
 
+OFFSETS_S: Final = 10.0
+"""Seconds of one `send_offsets_to_transaction`, which cannot be resumed: each call sends its requests
+anew, so a group coordinator that takes longer is never waited for long enough."""
+
+OVERDUE_S: Final = 5.0
+"""Seconds beyond its own limit after which a call counts as stuck. librdkafka 2.16 sometimes never
+returns from `send_offsets_to_transaction` when the group's coordinator was restarted meanwhile."""
+
 PAUSE_S: Final = 0.05
 """Seconds before such a call is resumed: some errors come at once, and would make a busy loop."""
 
@@ -74,6 +82,10 @@ _CONSEQUENCES: Final = frozenset(
 
 class HaltedError(Exception):
     """The producer was closed while the transaction was open; whether it was committed is unknown."""
+
+
+class StuckError(Exception):
+    """A call of librdkafka did not return; go on with a new producer, which fences this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +202,7 @@ class TransactionalProducer:
             target=self._serve, name="anoean-kafka-transact", daemon=True
         )
         self._news = News(logger)
+        self._overdue_at: float | None = None  # the thread writes, the event loop reads
         # From here on: the thread only.
         self._client: LibrdkafkaProducer | None = None
         self._fenced_at: float | None = None
@@ -241,12 +254,22 @@ class TransactionalProducer:
             No waiting repairs it: not authorised, fenced by another worker.
         HaltedError
             `close` was called meanwhile.
+        StuckError
+            librdkafka hangs; the transaction is not committed, and never will be once another
+            producer with this name is started.
         """
         records = _Records(items, alone)
         partitions = [TopicPartition(tp.topic, tp.partition, at) for tp, at in offsets.items()]
-        return await asyncio.wrap_future(
+        running = asyncio.wrap_future(
             self._ask(lambda: self._transact(records, partitions, group_metadata))
         )
+        while not running.done():
+            await asyncio.wait({running}, timeout=OVERDUE_S)
+            overdue_at = self._overdue_at
+            if not running.done() and overdue_at is not None and time.monotonic() > overdue_at:
+                self._halted.set()  # should it ever return, it shall not commit
+                raise StuckError
+        return await running
 
     def close(self, timeout_s: float) -> bool:
         """Abort what is open and end the thread. Blocks; False when it is stuck (the broker is down)."""
@@ -316,8 +339,7 @@ class TransactionalProducer:
                 self._patiently(
                     client,
                     partial(client.send_offsets_to_transaction, offsets, group_metadata),
-                    # Not resumable, so not in slices: each call sends the request anew.
-                    slice_s=self._settings.producer.transaction_timeout_s,
+                    slice_s=OFFSETS_S,
                 )
                 self._patiently(client, client.commit_transaction)
                 return Outcome()
@@ -408,6 +430,7 @@ class TransactionalProducer:
         """Make a blocking call again and again while it says that this may help."""
         while True:
             self._check_halt()
+            self._overdue_at = time.monotonic() + slice_s + OVERDUE_S
             try:
                 call(slice_s)
             except KafkaException as err:
@@ -423,6 +446,8 @@ class TransactionalProducer:
                 self._halted.wait(PAUSE_S)
             else:
                 return
+            finally:
+                self._overdue_at = None
 
     def _check_halt(self) -> None:
         if self._halted.is_set():

@@ -177,7 +177,6 @@ def test_worker_killed_at_random_moments_repeats_and_loses_nothing(
     kill_and_restart(stage, settings, seed=seed, n_kills=3, n_records=len(values))
 
     assert_each_once(stage)
-    print("ABORTED", look(stage, "read_uncommitted").repeats)
 
 
 def test_control_the_same_kills_with_at_least_once_repeat_alerts(stage: Stage) -> None:
@@ -236,7 +235,7 @@ def test_worker_that_slept_through_its_session_commits_nothing_of_what_it_lost(
         wait_for_commit(stage, len(values), other, zombie, within_s=90)
         assert other.stop() == 0
         zombie.stop()
-        print("ZOMBIE", zombie.tail())
+        refusal = zombie.wait_for_line("transaction_aborted")
 
     assert_each_once(stage)
 

@@ -420,3 +420,18 @@ def test_a_handle_that_cannot_be_made_is_a_failure_the_owner_hears_of() -> None:
 
     assert poller.join(WITHIN_S)
     assert [type(error) for error in owner.failures] == [KafkaException]
+
+
+def test_membership_names_the_partitions_of_now_and_is_none_without_a_generation(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+
+    membership = rig.poller.membership().result(WITHIN_S)
+    assert membership is not None
+    assert membership.metadata == rig.handle.metadata
+    assert membership.epochs == rig.owner.epochs
+
+    # As librdkafka has it between a lost session and telling us of it.
+    rig.handle.metadata = b"CGMDv2:" + b"\xff\xff\xff\xff" + b"group\0\0"
+    assert rig.poller.membership().result(WITHIN_S) is None

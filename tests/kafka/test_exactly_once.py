@@ -16,6 +16,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import committed, create_topic
@@ -235,7 +238,11 @@ def test_worker_that_slept_through_its_session_commits_nothing_of_what_it_lost(
         wait_for_commit(stage, len(values), other, zombie, within_s=90)
         assert other.stop() == 0
         zombie.stop()
-        refusal = zombie.wait_for_line("transaction_aborted")
+        # Not only late: it tried, and was refused.
+        assert any(
+            code in zombie.wait_for_line("transaction_aborted")["reason"]
+            for code in ("ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID", "MEMBER_EPOCH", "_FENCED")
+        )
 
     assert_each_once(stage)
 
@@ -308,6 +315,60 @@ def test_alerts_too_large_for_the_topic_are_shortened_and_the_rest_is_whole(
     assert metrics["anoean_truncated_total"] == 6
     # Transactions that ended at a refusal are there for those who do not ask for committed records.
     assert look(stage, "read_uncommitted").repeats > 0
+
+
+def test_hung_broker_does_not_hold_a_stop(own_kafka_broker: KafkaBroker, tmp_path: Path) -> None:
+    broker = own_kafka_broker
+    for name in ("flows", "alerts", "dlq"):
+        create_topic(broker.bootstrap, name)
+    stage = Stage(broker.bootstrap, "flows", "alerts", "dlq", "group", publish_model(tmp_path))
+    values = make_values()
+    publish(stage.bootstrap, stage.flows, values, partitions=4)
+
+    with stage.worker(**EXACTLY, worker__shutdown_deadline_s=4) as worker:
+        worker.ready().wait_for_records(300)
+        broker.pause()
+        began = time.monotonic()
+        worker.stop()
+        seconds = time.monotonic() - began
+        broker.resume()
+
+    assert seconds < 10  # the deadline, and what an interpreter on a busy machine needs to end
+    with stage.worker(**EXACTLY) as worker:
+        wait_for_commit(stage, len(values), worker)
+        assert worker.stop() == 0
+    assert_each_once(stage)
+
+
+def test_user_who_may_not_write_transactions_learns_what_to_grant(
+    new_group: NewName, tmp_path: Path
+) -> None:
+    with KafkaBroker(
+        properties={
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "true",
+        }
+    ) as broker:
+        for name in ("flows", "alerts", "dlq"):
+            create_topic(broker.bootstrap, name)
+        group = new_group()
+        binding = AclBinding(
+            ResourceType.TRANSACTIONAL_ID, f"{group}-", ResourcePatternType.PREFIXED,
+            "User:ANONYMOUS", "*", AclOperation.WRITE, AclPermissionType.DENY,
+        )  # fmt: skip
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        admin.create_acls([binding])[binding].result(20)
+        stage = Stage(broker.bootstrap, "flows", "alerts", "dlq", group, publish_model(tmp_path))
+
+        with stage.worker(**EXACTLY) as worker:
+            wait_until(
+                lambda: worker.exit_code is not None,
+                what="the end of the worker",
+                within_s=30,
+                hint=worker.tail,
+            )
+            assert worker.exit_code == 4
+            assert f"transactional ids with the prefix '{group}-'" in worker.tail()
 
 
 def wait_for_halves(first: WorkerProcess, second: WorkerProcess) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import faust
 from mode import Service
 
-from anoean_stream.delivery import Acknowledge, Delivery, Parcel
+from anoean_stream.delivery.parcels import Acknowledge, Delivery, Parcel
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.pipeline import Pipeline, Verdict

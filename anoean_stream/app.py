@@ -27,7 +27,8 @@ from mode import Service
 from mode.types import ServiceT
 
 from anoean_stream.agents import Outbox, Scorer, add_detector
-from anoean_stream.delivery import AtLeastOnce, ExactlyOnce
+from anoean_stream.delivery.at_least_once import AtLeastOnce
+from anoean_stream.delivery.exactly_once import ExactlyOnce
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
 from anoean_stream.kafka.consumer import Consumer

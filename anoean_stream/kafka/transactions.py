@@ -15,18 +15,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Final, TypeVar, cast
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Producer as LibrdkafkaProducer
 from faust.types import TP
 
 from anoean_stream.errors import BrokerError
-from anoean_stream.kafka.batch import BatchItem, Undelivered
+from anoean_stream.kafka.batch import BatchItem
 from anoean_stream.kafka.config import ClientConfig, producer_config
 from anoean_stream.kafka.faults import News, client_logger, fatal_error
+from anoean_stream.kafka.outcome import HaltedError, Outcome, Records, StuckError
 from anoean_stream.settings import Settings
 
 T = TypeVar("T")
@@ -51,17 +51,6 @@ FENCED_TWICE_S: Final = 300.0
 """Seconds within which a second fencing ends the worker. One comes of a pause or an outage longer
 than the transaction time-out; two in a few minutes come of another worker with the same id."""
 
-_GROUP_MOVED_ON: Final = frozenset(
-    {
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.FENCED_MEMBER_EPOCH,
-        KafkaError.STALE_MEMBER_EPOCH,
-        KafkaError.REBALANCE_IN_PROGRESS,
-    }
-)
-"""What the group's coordinator says to the offsets of a member that is not up to date."""
-
 _FENCED: Final = frozenset(
     {
         KafkaError._FENCED,  # noqa: SLF001 - the public name of a local error code
@@ -69,57 +58,6 @@ _FENCED: Final = frozenset(
         KafkaError.INVALID_PRODUCER_EPOCH,
     }
 )
-
-_CONSEQUENCES: Final = frozenset(
-    {
-        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - the public name of a local error code
-        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - the same
-        KafkaError._STATE,  # noqa: SLF001 - the same
-    }
-)
-"""Errors of records that only follow from the end of their transaction."""
-
-
-class HaltedError(Exception):
-    """The producer was closed while the transaction was open; whether it was committed is unknown."""
-
-
-class StuckError(Exception):
-    """A call of librdkafka did not return; go on with a new producer, which fences this one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a transaction.
-
-    Parameters
-    ----------
-    error : KafkaError, optional
-        Why it was aborted; None: it is committed.
-    failures : tuple of Undelivered
-        The records at fault, by index; empty when it was aborted for another reason.
-    """
-
-    error: KafkaError | None = None
-    failures: tuple[Undelivered, ...] = ()
-
-    @property
-    def is_committed(self) -> bool:
-        """Whether records and offsets are visible."""
-        return self.error is None
-
-    @property
-    def is_too_large(self) -> bool:
-        """Whether nothing but the size of records was at fault."""
-        return bool(self.failures) and all(one.is_too_large for one in self.failures)
-
-    @property
-    def has_group_moved_on(self) -> bool:
-        """Whether the group refused the offsets: newer metadata is needed, or the partition is lost."""
-        return self.error is not None and self.error.code() in _GROUP_MOVED_ON
-
-    def __str__(self) -> str:
-        return "committed" if self.error is None else f"{self.error.name()}: {self.error.str()}"
 
 
 def transactional_id(settings: Settings, *, otherwise: str) -> str:
@@ -152,27 +90,6 @@ def transactional_config(settings: Settings, name: str) -> ClientConfig:
         "delivery.timeout.ms": at_most("delivery.timeout.ms"),
         "socket.timeout.ms": at_most("socket.timeout.ms"),
     }
-
-
-@dataclass(slots=True)
-class _Records:
-    """The records of one transaction, and those that a broker or librdkafka refused."""
-
-    items: Sequence[BatchItem]
-    alone: frozenset[int]
-    failures: list[Undelivered] = field(default_factory=list)
-
-    def report(self, index: int, error: KafkaError | None, _: Message | None = None) -> None:
-        if error is not None and error.code() not in _CONSEQUENCES:
-            self.failures.append(Undelivered(index, error))
-
-    @property
-    def topic_at_fault(self) -> str | None:
-        return self.items[self.failures[0].index][0] if self.failures else None
-
-    def outcome(self, error: KafkaError) -> Outcome:
-        failures = sorted(self.failures, key=lambda one: one.index)
-        return Outcome(failures[0].error if failures else error, tuple(failures))
 
 
 class TransactionalProducer:
@@ -258,7 +175,7 @@ class TransactionalProducer:
             librdkafka hangs; the transaction is not committed, and never will be once another
             producer with this name is started.
         """
-        records = _Records(items, alone)
+        records = Records(items, alone)
         partitions = [TopicPartition(tp.topic, tp.partition, at) for tp, at in offsets.items()]
         running = asyncio.wrap_future(
             self._ask(lambda: self._transact(records, partitions, group_metadata))
@@ -329,7 +246,7 @@ class TransactionalProducer:
         return self._client
 
     def _transact(
-        self, records: _Records, offsets: list[TopicPartition], group_metadata: bytes
+        self, records: Records, offsets: list[TopicPartition], group_metadata: bytes
     ) -> Outcome:
         client = self._initialised()
         try:
@@ -382,39 +299,40 @@ class TransactionalProducer:
             "worker again, it resumes at the last commit"
         )
 
-    def _produce(self, client: LibrdkafkaProducer, records: _Records) -> None:
+    def _produce(self, client: LibrdkafkaProducer, records: Records) -> None:
         """Put all records into librdkafka's queue; stop at the first that ends the transaction."""
-        for index, (topic, key, value, headers) in enumerate(records.items):
+        for index in range(len(records.items)):
             is_alone = index in records.alone
             if is_alone:
                 self._flush(client)
-            while True:
-                try:
-                    client.produce(
-                        topic,
-                        value,
-                        key,
-                        headers=list(headers),
-                        on_delivery=partial(records.report, index),
-                    )
-                except BufferError:
-                    self._check_halt()
-                    client.poll(SLICE_S)
-                except KafkaException as err:
-                    error = cast("KafkaError", err.args[0])
-                    if error.code() in _CONSEQUENCES:
-                        client.poll(0)  # the reports say why
-                        if records.failures:
-                            return
-                        raise
-                    records.report(index, error)
-                    break
-                else:
-                    break
+            goes_on = self._produce_one(client, records, index)
             if is_alone:
                 self._flush(client)
-                if records.failures:
-                    return
+                goes_on = not records.failures
+            if not goes_on:
+                return
+
+    def _produce_one(self, client: LibrdkafkaProducer, records: Records, index: int) -> bool:
+        """Put one record into the queue; False when the transaction has ended meanwhile."""
+        topic, key, value, headers = records.items[index]
+        report = partial(records.report, index)
+        while True:
+            try:
+                client.produce(topic, value, key, headers=list(headers), on_delivery=report)
+            except BufferError:
+                self._check_halt()
+                client.poll(SLICE_S)
+            except KafkaException as err:
+                error = cast("KafkaError", err.args[0])
+                if error.code() not in CONSEQUENCES:
+                    records.report(index, error)  # its own fault: look at the others too
+                    return True
+                client.poll(0)  # the reports say why
+                if not records.failures:
+                    raise
+                return False
+            else:
+                return True
 
     def _flush(self, client: LibrdkafkaProducer) -> None:
         while client.flush(SLICE_S):

@@ -10,12 +10,14 @@ import pytest
 from confluent_kafka import KafkaError
 from faust.types import TP
 
-from anoean_stream.delivery import ExactlyOnce, Parcel
+from anoean_stream.delivery.exactly_once import ExactlyOnce
+from anoean_stream.delivery.parcels import Parcel
 from anoean_stream.detector.bundle import ServedModel, read_bundle_folder
 from anoean_stream.errors import BrokerError
 from anoean_stream.kafka.batch import BatchItem, Undelivered
 from anoean_stream.kafka.claims import Claim, Membership
-from anoean_stream.kafka.transactions import Outcome, TransactionalProducer
+from anoean_stream.kafka.outcome import Outcome
+from anoean_stream.kafka.transactions import TransactionalProducer
 from anoean_stream.kafka.wire import Wire
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.pipeline import Pipeline

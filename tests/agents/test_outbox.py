@@ -10,9 +10,10 @@ import pytest
 from confluent_kafka import KafkaError
 
 from anoean_stream.agents import Outbox, Scorer
+from anoean_stream.delivery.at_least_once import AtLeastOnce
+from anoean_stream.delivery.parcels import Parcel
 from anoean_stream.detector.bundle import ServedModel, read_bundle_folder
 from anoean_stream.errors import BrokerError
-from anoean_stream.delivery import AtLeastOnce, Parcel
 from anoean_stream.kafka.batch import BatchItem, Undelivered
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics

@@ -83,7 +83,7 @@ def test_what_is_no_list_of_brokers_is_refused(servers: str) -> None:
 def test_exactly_once_reads_committed_offsets_only(consumer: dict[str, object]) -> None:
     Settings.model_validate({"consumer": consumer})
 
-    with pytest.raises(ValidationError, match="needs consumer.isolation_level read_committed"):
+    with pytest.raises(ValidationError, match=r"needs consumer\.isolation_level read_committed"):
         Settings.model_validate({"consumer": consumer, "producer": {"delivery": "exactly_once"}})
 
 

@@ -1,12 +1,8 @@
-"""Delivery: what was made of chunks is on the brokers before the chunks count as done.
-
-`AtLeastOnce` writes, and the consumer commits the offsets some time later: a crash between the two
-repeats alerts. `ExactlyOnce` does both in one Kafka transaction (docs/exactly-once.md).
-"""
+"""Exactly once: alerts, dead letters and offsets in one Kafka transaction (docs/exactly-once.md)."""
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -14,225 +10,28 @@ import structlog
 from confluent_kafka import KafkaError
 from mode import Service
 
-from anoean_stream.errors import BrokerError
-from anoean_stream.kafka.batch import BatchItem, Undelivered
-from anoean_stream.kafka.claims import Claim, Membership
-from anoean_stream.kafka.transactions import (
-    HaltedError,
-    StuckError,
-    TransactionalProducer,
-    transactional_id,
+from anoean_stream.delivery.parcels import (
+    Addressed,
+    Backoff,
+    Parcel,
+    Shortener,
+    addressed_records,
+    items_of,
 )
+from anoean_stream.kafka.batch import Undelivered
+from anoean_stream.kafka.claims import Claim, Membership
+from anoean_stream.kafka.outcome import HaltedError, StuckError
+from anoean_stream.kafka.transactions import TransactionalProducer, transactional_id
 from anoean_stream.kafka.wire import FLUSH_SHARE, Wire
 from anoean_stream.observe.metrics import Metrics
-from anoean_stream.pipeline import Verdict
-from anoean_stream.records.alert import without_original
 from anoean_stream.records.chunk import Chunk
-from anoean_stream.records.deadletter import truncated
-from anoean_stream.records.outgoing import OutRecord
-from anoean_stream.settings import TopicSettings
 
 log = structlog.get_logger("anoean.delivery")
-
-Acknowledge = Callable[[], Awaitable[None]]
-Addressed = tuple[str, OutRecord]
-"""Topic and record."""
 
 PARCELS_IN_TRANSACTION: Final = 16
 """Most chunks in one transaction. A transaction costs some round trips whatever is in it, so all
 that wait go together; more than the chunks in flight (consumer.chunks_in_flight batches, one chunk
 for each partition in them) never wait."""
-
-_FIRST_BACKOFF_S: Final = 0.1
-_LONGEST_BACKOFF_S: Final = 10.0
-"""Between two tries of the same delivery, seconds: at once would be a busy loop, and after more
-than ten a broker that is back would wait for us."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A verdict on its way to the brokers.
-
-    Parameters
-    ----------
-    verdict : Verdict
-        Its alerts and dead letters are to be delivered.
-    chunk : Chunk
-        What it was made of, the very object that the transport handed over.
-    acknowledge : callable
-        Awaited once, after the delivery.
-    """
-
-    verdict: Verdict
-    chunk: Chunk
-    acknowledge: Acknowledge
-
-
-class Delivery(Protocol):
-    """How verdicts reach the brokers."""
-
-    @property
-    def parcels_at_once(self) -> int:
-        """Most parcels that one `deliver` gets."""
-        ...
-
-    async def deliver(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
-        """Return when the brokers have all alerts and dead letters, in order.
-
-        Tries for ever, more and more slowly: the partition then waits, which is what back pressure
-        means. What the brokers call too large is shortened.
-
-        Returns
-        -------
-        sequence of Parcel
-            Those to acknowledge; the others are another worker's by now.
-
-        Raises
-        ------
-        BrokerError
-            The broker will never take it (not authorised, even the shortest form too large).
-        """
-        ...
-
-
-class Backoff:
-    """Waits between two tries, twice as long each time."""
-
-    def __init__(self) -> None:
-        self.seconds = _FIRST_BACKOFF_S
-
-    async def wait(self) -> None:
-        """Wait."""
-        await asyncio.sleep(self.seconds)
-        self.seconds = min(2 * self.seconds, _LONGEST_BACKOFF_S)
-
-
-class Shortener:
-    """Says what to send instead of a record that was refused.
-
-    Parameters
-    ----------
-    topics : TopicSettings
-        Which records are alerts.
-    metrics : Metrics
-        Counts what was shortened.
-    message_max_bytes : int
-        Largest value that the producer takes, bytes.
-    """
-
-    def __init__(self, topics: TopicSettings, *, metrics: Metrics, message_max_bytes: int) -> None:
-        self._topics = topics
-        self._metrics = metrics
-        self._message_max_bytes = message_max_bytes
-
-    def again(self, addressed: Addressed, failure: Undelivered) -> Addressed:
-        """Return what to send instead of a record that was not delivered.
-
-        Raises
-        ------
-        BrokerError
-            The broker will never take it.
-        """
-        topic, record = addressed
-        if failure.is_too_large:
-            return self.shorter(addressed)
-        if not failure.is_retriable:
-            message = f"topic {topic} will never take this record: {failure}"
-            raise BrokerError(message)
-        return topic, record
-
-    def shorter(self, addressed: Addressed) -> Addressed:
-        """Return an alert without its original, or a dead letter with half its value.
-
-        Raises
-        ------
-        BrokerError
-            It cannot be shortened.
-        """
-        self._metrics.truncated.inc()
-        topic, record = addressed
-        n_bytes = len(record.value or b"")
-        if topic == self._topics.alerts:
-            shorter = without_original(record)
-        else:
-            shorter = truncated(record, min(n_bytes, self._message_max_bytes) // 2)
-        if len(shorter.value or b"") >= n_bytes:
-            message = (
-                f"topic {topic} takes no record of {n_bytes} bytes, and it cannot be shortened; "
-                f"raise the topic's max.message.bytes and producer.message_max_bytes"
-            )
-            raise BrokerError(message)
-        return topic, shorter
-
-
-def _addressed(parcels: Sequence[Parcel], topics: TopicSettings) -> Iterator[Addressed]:
-    for parcel in parcels:
-        yield from ((topics.alerts, record) for record in parcel.verdict.alerts)
-        yield from ((topics.dead_letters, record) for record in parcel.verdict.dead_letters)
-
-
-def _items(pending: Sequence[Addressed]) -> list[BatchItem]:
-    return [(topic, record.key, record.value, record.headers) for topic, record in pending]
-
-
-class BatchSender(Protocol):
-    """What `AtLeastOnce` needs of a producer."""
-
-    async def send_batch(self, items: Sequence[BatchItem]) -> Sequence[Undelivered]:
-        """Send items; return, when the brokers have answered for each, which were not taken."""
-        ...
-
-
-class AtLeastOnce:
-    """Writes alerts and dead letters; the ledger's offsets are committed later.
-
-    Parameters
-    ----------
-    producer : callable
-        Gives the running producer.
-    topics : TopicSettings
-        Where alerts and dead letters go.
-    metrics : Metrics
-        Counts what was retried and shortened.
-    message_max_bytes : int
-        Largest value that the producer takes, bytes.
-    """
-
-    parcels_at_once = 1
-
-    def __init__(
-        self,
-        producer: Callable[[], BatchSender],
-        *,
-        topics: TopicSettings,
-        metrics: Metrics,
-        message_max_bytes: int,
-    ) -> None:
-        self._producer = producer
-        self._topics = topics
-        self._metrics = metrics
-        self._shortener = Shortener(topics, metrics=metrics, message_max_bytes=message_max_bytes)
-
-    async def deliver(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
-        """See `Delivery.deliver`; every parcel is delivered."""
-        pending = list(_addressed(parcels, self._topics))
-        backoff = Backoff()
-        while pending:
-            undelivered = await self._producer().send_batch(_items(pending))
-            if not undelivered:
-                break
-            pending = [self._shortener.again(pending[one.index], one) for one in undelivered]
-            self._metrics.delivery_retries.inc(len(pending))
-            if not all(failure.is_too_large for failure in undelivered):
-                log.warning(
-                    "delivery_retried",
-                    n=len(pending),
-                    topics=sorted({topic for topic, _ in pending}),
-                    backoff_s=backoff.seconds,
-                    reason=str(undelivered[0]),
-                )
-                await backoff.wait()
-        return parcels
 
 
 class Claimant(Protocol):
@@ -324,7 +123,9 @@ class ExactlyOnce(Service):
 
     async def deliver(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
         """See `Delivery.deliver`; returns those whose offsets were committed with their records."""
-        letters = [list(map(_Letter, _addressed([parcel], self._topics))) for parcel in parcels]
+        letters = [
+            list(map(_Letter, addressed_records([parcel], self._topics))) for parcel in parcels
+        ]
         backoff = Backoff()
         while True:
             claim = self._consumer().claim([parcel.chunk for parcel in parcels])
@@ -339,7 +140,7 @@ class ExactlyOnce(Service):
             pending = [letter for at in places for letter in letters[at]]
             try:
                 outcome = await self._producer.transact(
-                    _items([letter.addressed for letter in pending]),
+                    items_of([letter.addressed for letter in pending]),
                     offsets=claim.offsets,
                     group_metadata=membership.metadata,
                     alone=frozenset(at for at, one in enumerate(pending) if one.is_suspect),

@@ -26,7 +26,7 @@ from anoean_stream.errors import BrokerError
 from anoean_stream.kafka.batch import BatchItem
 from anoean_stream.kafka.config import ClientConfig, producer_config
 from anoean_stream.kafka.faults import News, client_logger, fatal_error
-from anoean_stream.kafka.outcome import HaltedError, Outcome, Records, StuckError
+from anoean_stream.kafka.outcome import CONSEQUENCES, HaltedError, Outcome, Records, StuckError
 from anoean_stream.settings import Settings
 
 T = TypeVar("T")

@@ -282,12 +282,15 @@ def test_offsets_of_a_member_that_left_are_refused_and_its_records_stay_hidden(
 
 def test_workers_come_and_go_without_a_repeat(stage: Stage) -> None:
     values = make_values()
-    publish(stage.bootstrap, stage.flows, values, partitions=4)
+    half = len(values) // 2
+    publish(stage.bootstrap, stage.flows, values[:half], partitions=4)
 
     with stage.worker(**EXACTLY) as stays:
         stays.ready().wait_for_records(300)
         with stage.worker(**EXACTLY) as guest:
             wait_for_halves(stays, guest)
+            # Only now, so that there is something left for the guest however fast the other is.
+            publish(stage.bootstrap, stage.flows, values[half:], partitions=4)
             guest.wait_for_records(300)
             assert guest.stop() == 0
         wait_for_commit(stage, len(values), stays)

@@ -7,39 +7,23 @@ A chunk is acknowledged when every alert and dead letter made from it is, and no
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import faust
-import structlog
 from mode import Service
 
-from anoean_stream.errors import BrokerError
-from anoean_stream.kafka.producer import BatchItem, Undelivered
+from anoean_stream.delivery.parcels import Acknowledge, Delivery, Parcel
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.overload.episode import Overload
 from anoean_stream.pipeline import Pipeline, Verdict
-from anoean_stream.records.alert import without_original
 from anoean_stream.records.chunk import Chunk
-from anoean_stream.records.deadletter import truncated
 from anoean_stream.records.deadlimit import DeadLimit
-from anoean_stream.records.outgoing import OutRecord
-from anoean_stream.settings import TopicSettings
-
-log = structlog.get_logger("anoean.agents")
-
-Acknowledge = Callable[[], Awaitable[None]]
 
 UNDELIVERED_VERDICTS: Final = 2
 """Verdicts that may wait for the brokers: with 1 the scorer would idle during a delivery, with
 more only memory and the repeats after a crash would grow."""
-
-_FIRST_BACKOFF_S: Final = 0.1
-_LONGEST_BACKOFF_S: Final = 10.0
-"""Between two tries of the same delivery, seconds: at once would be a busy loop, and after more
-than ten a broker that is back would wait for us."""
 
 
 class Scorer:
@@ -91,53 +75,39 @@ class Scorer:
         self._executor.shutdown(wait=False)
 
 
-class BatchSender(Protocol):
-    """What the outbox needs of a producer."""
-
-    async def send_batch(self, items: Sequence[BatchItem]) -> Sequence[Undelivered]:
-        """Send items; return, when the brokers have answered for each, which were not taken."""
-        ...
-
-
 class Outbox(Service):
     """Delivers verdicts in order and acknowledges their chunks; part of the Faust app.
 
     Parameters
     ----------
-    producer : callable
-        Gives the running producer.
-    topics : TopicSettings
-        Where alerts and dead letters go.
+    delivery : Delivery
+        How: at least once, or exactly once.
     metrics : Metrics
-        Counts what was delivered, retried and shortened.
-    message_max_bytes : int
-        Largest value that the producer takes, bytes.
+        Counts what was delivered.
     dead_limit : DeadLimit, optional
         Ends the worker when nearly everything is dead.
     """
 
     def __init__(
         self,
-        producer: Callable[[], BatchSender],
+        delivery: Delivery,
         *,
-        topics: TopicSettings,
         metrics: Metrics,
-        message_max_bytes: int,
         dead_limit: DeadLimit | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._producer = producer
-        self._topics = topics
+        self._delivery = delivery
         self._metrics = metrics
-        self._message_max_bytes = message_max_bytes
         self._dead_limit = dead_limit
-        self._queue: asyncio.Queue[tuple[Verdict, Acknowledge]] = asyncio.Queue(
-            UNDELIVERED_VERDICTS - 1
+        self._queue: asyncio.Queue[Parcel] = asyncio.Queue(
+            max(UNDELIVERED_VERDICTS - 1, delivery.parcels_at_once)
         )
 
-    async def put(self, verdict: Verdict, acknowledge: Acknowledge) -> None:
-        """Queue a verdict; wait while two earlier ones are undelivered.
+    async def put(
+        self, verdict: Verdict, acknowledge: Acknowledge, *, chunk: Chunk | None = None
+    ) -> None:
+        """Queue a verdict; wait while too many earlier ones are undelivered.
 
         Parameters
         ----------
@@ -145,78 +115,27 @@ class Outbox(Service):
             What is to be delivered.
         acknowledge : callable
             Awaited once, after the brokers have acknowledged everything.
+        chunk : Chunk, optional
+            What the transport handed over; None: the verdict's.
         """
-        await self._queue.put((verdict, acknowledge))
+        await self._queue.put(Parcel(verdict, chunk or verdict.chunk, acknowledge))
 
     @Service.task
     async def _deliver_in_order(self) -> None:
         while not self.should_stop:
-            verdict, acknowledge = await self._queue.get()
+            parcels = [await self._queue.get()]
+            while len(parcels) < self._delivery.parcels_at_once and not self._queue.empty():
+                parcels.append(self._queue.get_nowait())
             started = time.monotonic()
-            await self.deliver(verdict)
-            self._count(verdict, time.monotonic() - started)
-            await acknowledge()
-            if self._dead_limit is not None:  # last: what it counts is delivered and acknowledged
-                self._dead_limit.see(verdict.chunk, verdict.rejected)
-
-    async def deliver(self, verdict: Verdict) -> None:
-        """Return when the brokers have every alert and dead letter of a verdict.
-
-        Tries for ever, more and more slowly: the partition then waits, which is what back pressure
-        means. What the brokers call too large is shortened.
-
-        Raises
-        ------
-        BrokerError
-            When the broker will never take it (not authorised, even the shortest form too large).
-        """
-        pending = [
-            *((self._topics.alerts, record) for record in verdict.alerts),
-            *((self._topics.dead_letters, record) for record in verdict.dead_letters),
-        ]
-        backoff_s = _FIRST_BACKOFF_S
-        while pending:
-            undelivered = await self._producer().send_batch(
-                [(topic, record.key, record.value, record.headers) for topic, record in pending]
-            )
-            if not undelivered:
-                return
-            pending = [self._again(*pending[failure.index], failure) for failure in undelivered]
-            self._metrics.delivery_retries.inc(len(pending))
-            if not all(failure.is_too_large for failure in undelivered):
-                log.warning(
-                    "delivery_retried",
-                    n=len(pending),
-                    topics=sorted({topic for topic, _ in pending}),
-                    backoff_s=backoff_s,
-                    reason=str(undelivered[0]),
-                )
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(2 * backoff_s, _LONGEST_BACKOFF_S)
-
-    def _again(self, topic: str, record: OutRecord, failure: Undelivered) -> tuple[str, OutRecord]:
-        """Return what to send instead of a record that was not delivered."""
-        if failure.is_too_large:
-            self._metrics.truncated.inc()
-            return topic, self._shorter(topic, record)
-        if not failure.is_retriable:
-            message = f"topic {topic} will never take this record: {failure}"
-            raise BrokerError(message)
-        return topic, record
-
-    def _shorter(self, topic: str, record: OutRecord) -> OutRecord:
-        n_bytes = _n_bytes(record)
-        if topic == self._topics.alerts:
-            shorter = without_original(record)
-        else:
-            shorter = truncated(record, min(n_bytes, self._message_max_bytes) // 2)
-        if _n_bytes(shorter) >= n_bytes:
-            message = (
-                f"topic {topic} takes no record of {n_bytes} bytes, and it cannot be shortened; "
-                f"raise the topic's max.message.bytes and producer.message_max_bytes"
-            )
-            raise BrokerError(message)
-        return shorter
+            delivered = await self._delivery.deliver(parcels)
+            seconds = time.monotonic() - started
+            for parcel in delivered:
+                self._count(parcel.verdict, seconds)
+                await parcel.acknowledge()
+                if (
+                    self._dead_limit is not None
+                ):  # last: what it counts is delivered and acknowledged
+                    self._dead_limit.see(parcel.verdict.chunk, parcel.verdict.rejected)
 
     def _count(self, verdict: Verdict, seconds: float) -> None:
         metrics = self._metrics
@@ -236,11 +155,6 @@ class Outbox(Service):
             metrics.score_margin.observe(float(verdict.distances_G[-1]) / verdict.threshold)
 
 
-def _n_bytes(record: OutRecord) -> int:
-    """Bytes that a record's sender chose; headers are ours, and short."""
-    return len(record.value or b"") + len(record.key or b"")
-
-
 def add_detector(
     app: faust.App, *, topic: str, scorer: Scorer, outbox: Outbox, overload: Overload
 ) -> None:
@@ -257,7 +171,7 @@ def add_detector(
             thinned = overload.thin(event.value)
             verdict = await scorer.run(thinned.chunk)
             verdict = verdict.beside(thinned.notices, n_sampled_out=thinned.n_dropped)
-            await outbox.put(verdict, acknowledge)
+            await outbox.put(verdict, acknowledge, chunk=event.value)
 
     source = app.topic(topic, key_serializer="raw", value_serializer="raw")
     app.agent(source, name="detector", concurrency=1)(detect)

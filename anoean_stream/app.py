@@ -27,9 +27,12 @@ from mode import Service
 from mode.types import ServiceT
 
 from anoean_stream.agents import Outbox, Scorer, add_detector
+from anoean_stream.delivery.at_least_once import AtLeastOnce
+from anoean_stream.delivery.exactly_once import ExactlyOnce
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
 from anoean_stream.kafka.access import AccessCheck
+from anoean_stream.kafka.consumer import Consumer
 from anoean_stream.kafka.faults import is_unknown_topic
 from anoean_stream.kafka.positions import Jump
 from anoean_stream.kafka.producer import Producer
@@ -309,11 +312,10 @@ def make_app(settings: Settings) -> WorkerApp:
     listener = _Listener(health, metrics, overload)
     granted = asyncio.Event()
     app.wire = Wire(settings=settings, gate=Gates(granted, app.model_loaded), listener=listener)
+    delivery = _delivery(app)
     outbox = Outbox(
-        lambda: _producer(app),
-        topics=settings.topics,
+        delivery,
         metrics=metrics,
-        message_max_bytes=settings.producer.message_max_bytes,
         dead_limit=DeadLimit(
             ratio=settings.scoring.dead_ratio_limit,
             window=settings.scoring.dead_ratio_window,
@@ -324,7 +326,8 @@ def make_app(settings: Settings) -> WorkerApp:
     web = WebServer(settings.web, health=health, metrics=metrics)
     last_notice, access = LastNotice(app, overload), AccessCheck(settings, granted)
     pages = (web,) if settings.web.enabled else ()
-    app.own_services = (*pages, access, models, last_notice, outbox)
+    transactions = (delivery,) if isinstance(delivery, ExactlyOnce) else ()
+    app.own_services = (*pages, access, *transactions, models, last_notice, outbox)
     add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox, overload=overload)
     return app
 
@@ -340,6 +343,22 @@ def _name(tp: TP) -> str:
 
 def _named(tps: Iterable[TP]) -> list[str]:
     return sorted(map(_name, tps))
+
+
+def _delivery(app: WorkerApp) -> AtLeastOnce | ExactlyOnce:
+    if app.settings.producer.delivery == "exactly_once":
+        return ExactlyOnce(lambda: _consumer(app), wire=app.wire, metrics=app.metrics)
+    return AtLeastOnce(
+        lambda: _producer(app),
+        topics=app.settings.topics,
+        metrics=app.metrics,
+        message_max_bytes=app.settings.producer.message_max_bytes,
+    )
+
+
+def _consumer(app: WorkerApp) -> Consumer:
+    assert isinstance(app.consumer, Consumer)
+    return app.consumer
 
 
 def _producer(app: WorkerApp) -> Producer:

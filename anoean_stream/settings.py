@@ -258,13 +258,17 @@ class ConsumerSettings(Section):
 class ProducerSettings(Section):
     """How alerts and dead letters are written (always idempotent, acks=all)."""
 
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """exactly_once writes alerts, dead letters and offsets in Kafka transactions (docs/exactly-once.md)"""
+    transaction_timeout_s: float = Field(30.0, ge=1, le=900)
+    """seconds until the brokers abort a transaction whose worker died; exactly_once only"""
     linger_s: float = Field(0.005, ge=0, le=60)
     """seconds to gather records into one request"""
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
     """how batches are compressed"""
     delivery_timeout_s: float = Field(60.0, ge=1, le=3600)
     """seconds until a record that no broker acknowledged counts as failed and is sent again"""
-    message_max_bytes: int = Field(1_000_000, ge=1000, le=1_000_000_000)
+    message_max_bytes: int = Field(2_097_152, ge=1000, le=1_000_000_000)
     """largest record to write, in bytes; not above the topic's max.message.bytes"""
     queue_max_kbytes: int = Field(65536, ge=1024, le=2_097_151)
     """memory for records that wait for the brokers, in kilobytes; then the sender waits"""
@@ -513,3 +517,17 @@ class Settings(Section):
     web: WebSettings = WebSettings()
     logging: LoggingSettings = LoggingSettings()
     training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _exactly_once_reads_committed(self) -> Self:
+        # An offset in an open transaction must not be passed over: read_uncommitted would hand the
+        # next owner of a partition the offset before it, and its records would alert twice.
+        level = self.consumer.options.get("isolation.level", self.consumer.isolation_level)
+        if self.producer.delivery == "exactly_once" and level != "read_committed":
+            raise cross_check(
+                f"producer.delivery exactly_once needs consumer.isolation_level read_committed, "
+                f"found {level}; set it so, or take at_least_once",
+                "producer.delivery",
+                "consumer.isolation_level",
+            )
+        return self

@@ -117,7 +117,7 @@ def producer_config(settings: Settings) -> ClientConfig:
         "compression.type": own.compression,
         "delivery.timeout.ms": _ms(own.delivery_timeout_s),
         "message.max.bytes": own.message_max_bytes,
-        "batch.size": max(262_144, own.message_max_bytes),
+        "batch.size": 262_144,  # a larger record makes a batch of its own
         # librdkafka's default is 1 GiB.
         "queue.buffering.max.kbytes": own.queue_max_kbytes,
         # As the Java client: the same key goes to the same partition, whoever wrote it.

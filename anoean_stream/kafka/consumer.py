@@ -12,8 +12,8 @@ itself bypasses `Consumer.ack`, and nothing would ever be committed.
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from confluent_kafka import Consumer as LibrdkafkaConsumer
@@ -25,6 +25,7 @@ from mode.utils.futures import notify
 
 from anoean_stream.errors import BrokerError
 from anoean_stream.kafka.chunking import Fetched
+from anoean_stream.kafka.claims import Claim, Membership
 from anoean_stream.kafka.config import consumer_config, is_incremental
 from anoean_stream.kafka.faults import (
     News,
@@ -39,6 +40,7 @@ from anoean_stream.kafka.positions import Jump
 from anoean_stream.kafka.stateless import StatelessConsumer
 from anoean_stream.kafka.statistics import read_statistics
 from anoean_stream.kafka.wire import wire_of
+from anoean_stream.records.chunk import Chunk
 
 logger = logging.getLogger("anoean.kafka.consumer")
 
@@ -130,6 +132,8 @@ class Consumer(StatelessConsumer):
         self._names: list[str] = []
         self._is_ready = False
         self._is_joining = False
+        # Offsets are then committed with the alerts; a commit from here could set them back.
+        self._is_transactional = self._wire.settings.producer.delivery == "exactly_once"
         self._news = News(logger)
 
     # ------------------------------------------------------------------ joining
@@ -313,6 +317,7 @@ class Consumer(StatelessConsumer):
             for message in self._handed_over.get(tp, {}).values():
                 message.generation_id = STALE  # a stream that has not taken it yet skips it
                 message.leave()
+                self._unacked_messages.discard(message)  # nobody waits for it at a stop
         self._forget(tps)
         self._ack_seen.set()
         logger.warning(
@@ -417,7 +422,7 @@ class Consumer(StatelessConsumer):
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit, and note what the broker confirmed; a failure is logged and comes again."""
-        if self._poller is None:
+        if self._poller is None or self._is_transactional:
             return False
         limit_s = self._wire.settings.broker.request_timeout_s
         if self.transport.app.should_stop:
@@ -445,6 +450,44 @@ class Consumer(StatelessConsumer):
             "commit", f"commit of {_named(offsets)} failed, it is tried again: {reason}"
         )
         self._wire.listener.on_commit_failed(offsets, reason)
+
+    # ------------------------------------------------------------------ offsets of transactions
+
+    def claim(self, chunks: Sequence[Chunk]) -> Claim:
+        """Return which of these chunks, as they were handed over, a transaction may hold now."""
+        ours: list[Chunk] = []
+        n_claimed: Counter[TP] = Counter()
+        offsets: dict[TP, int] = {}
+        for chunk in chunks:
+            tp, first = TP(chunk.topic, chunk.partition), chunk.offsets[0]
+            message = self._handed_over.get(tp, {}).get(first)
+            # The same offsets may be in work twice: once as ours, once from before a loss.
+            if message is None or message.fetched.chunk is not chunk:
+                continue
+            if self._ledger.is_next(tp, first, after=n_claimed[tp]):
+                ours.append(chunk)
+                n_claimed[tp] += 1
+                offsets[tp] = message.fetched.next_offset
+        return Claim(tuple(ours), offsets, {tp: self._epochs[tp] for tp in offsets})
+
+    async def membership(self) -> Membership | None:
+        """Read what fences a transaction; None while this worker is no member of the group."""
+        try:
+            return (
+                None
+                if self._poller is None
+                else await asyncio.wrap_future(self._poller.membership())
+            )
+        except RuntimeError:  # the poll thread has ended: the worker is leaving the group
+            return None
+
+    def committed_with(self, claim: Claim) -> None:
+        """Note the offsets that a transaction committed; acknowledge the chunks after it."""
+        own = {
+            tp: at for tp, at in claim.offsets.items() if self._epochs.get(tp) == claim.epochs[tp]
+        }
+        self._ledger.committed(own)
+        self._wire.listener.on_commit(claim.offsets)
 
     # ------------------------------------------------------------------ errors
 

@@ -43,6 +43,18 @@ _NEXT_STEP: Final[dict[int, str]] = {
     KafkaError.UNSUPPORTED_SASL_MECHANISM: (
         "the broker at {servers} does not offer broker.sasl_mechanism; set one that it offers"
     ),
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: (
+        "the broker does not let this user write transactions; grant Write and Describe on "
+        "transactional ids with the prefix '{group}-', or set producer.delivery to at_least_once"
+    ),
+    KafkaError._FENCED: (  # noqa: SLF001 - the public name of a local error code
+        "another worker uses the same transactional id; give each its own worker.id and its own "
+        "consumer.group_instance_id, or set neither"
+    ),
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: (
+        "the broker does not accept producer.transaction_timeout_s; choose a value up to its "
+        "transaction.max.timeout.ms"
+    ),
     KafkaError.FENCED_INSTANCE_ID: (
         "another worker uses the same consumer.group_instance_id; give each worker its own name"
     ),

@@ -124,6 +124,24 @@ class OffsetLedger(Generic[K]):
             own.ready = own.pending.popleft().next_offset
         return True
 
+    def is_next(self, key: K, first: int, *, after: int = 0) -> bool:
+        """Tell whether a chunk is open, and so are the `after` chunks before it and no other.
+
+        Parameters
+        ----------
+        key : K
+            Its partition.
+        first : int
+            Its first offset.
+        after : int
+            Chunks that may be before it, because they are committed together with it.
+        """
+        own = self._partitions.get(key)
+        if own is None or len(own.pending) <= after:
+            return False
+        delivery = own.pending[after]
+        return delivery.first == first and not delivery.acknowledged
+
     def committable(self, keys: Iterable[K] | None = None) -> dict[K, int]:
         """Return the next offset to read for each partition where it moved since `committed`.
 

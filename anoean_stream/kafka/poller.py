@@ -21,6 +21,7 @@ from confluent_kafka import OFFSET_STORED, KafkaError, KafkaException, Message, 
 from faust.types import TP
 
 from anoean_stream.kafka.chunking import Fetched, chunks_of, tp_of
+from anoean_stream.kafka.claims import Membership, is_member
 from anoean_stream.kafka.positions import RETRY_S, Jump, look_up
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class ConsumerHandle(Protocol):
     def committed(
         self, partitions: list[TopicPartition], timeout: float
     ) -> list[TopicPartition]: ...
+    def consumer_group_metadata(self) -> bytes: ...
     def close(self) -> None: ...
 
 
@@ -259,6 +261,15 @@ class Poller:
 
         self.call(job).add_done_callback(forward)
         return done
+
+    def membership(self) -> Future[Membership | None]:
+        """Read what proves to a transaction that the partitions of now are ours; None: we are no member."""
+
+        def job(handle: ConsumerHandle) -> Membership | None:
+            metadata = handle.consumer_group_metadata()
+            return Membership(metadata, dict(self._epochs)) if is_member(metadata) else None
+
+        return self.call(job)
 
     def release(self) -> None:
         """Give one batch's place back. Call from one thread only."""

@@ -11,7 +11,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final, cast
 
@@ -22,6 +21,7 @@ from faust.types import TP, HeadersArg
 from faust.types.tuples import RecordMetadata
 
 from anoean_stream.errors import BrokerError, DeliveryError
+from anoean_stream.kafka.batch import Batch, BatchItem, Undelivered
 from anoean_stream.kafka.config import producer_config
 from anoean_stream.kafka.faults import (
     News,
@@ -30,29 +30,15 @@ from anoean_stream.kafka.faults import (
     is_unknown_topic,
     missing_topic_sentence,
 )
-from anoean_stream.kafka.wire import wire_of
+from anoean_stream.kafka.wire import FLUSH_SHARE, wire_of
 
 logger = logging.getLogger("anoean.kafka.producer")
 
 POLL_S: Final = 0.1
 """Seconds one poll for delivery reports waits; only how soon the thread sees the halt flag."""
 
-FLUSH_SHARE: Final = 0.85
-"""Until which part of worker.shutdown_deadline_s deliveries may be waited for."""
-
 FIRST_FLUSH_SHARE: Final = 0.7
 """The same while the consumer still has to leave the group: Faust flushes before and after."""
-
-_HOPELESS: Final = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError._INVALID_ARG,  # noqa: SLF001 - the public name of a local error code
-    }
-)
-"""Errors of the record itself: sending it again cannot succeed."""
 
 _UNANSWERED: Final = frozenset(
     {
@@ -65,60 +51,6 @@ _UNANSWERED: Final = frozenset(
     }
 )
 """Errors that no broker has said: only time has passed, or we ended it."""
-
-Headers = Sequence[tuple[str, bytes]]
-BatchItem = tuple[str, bytes | None, bytes | None, Headers]
-"""Topic, key, value, headers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Undelivered:
-    """A record of a batch that no broker acknowledged.
-
-    Parameters
-    ----------
-    index : int
-        Its place in the batch.
-    error : KafkaError
-        What librdkafka says.
-    """
-
-    index: int
-    error: KafkaError
-
-    @property
-    def is_too_large(self) -> bool:
-        """Whether the record is larger than the client or the topic allows."""
-        return bool(self.error.code() == KafkaError.MSG_SIZE_TOO_LARGE)
-
-    @property
-    def is_retriable(self) -> bool:
-        """Whether sending it again may succeed (it may also write it twice, after a time-out)."""
-        return self.error.code() not in _HOPELESS
-
-    def __str__(self) -> str:
-        return f"{self.error.name()}: {self.error.str()}"
-
-
-class _Batch:
-    """Counts what became of the records of one batch; each counter has one writing thread."""
-
-    __slots__ = ("failures", "future", "n_items", "n_refused", "n_reported")
-
-    def __init__(self, n_items: int, future: "asyncio.Future[tuple[Undelivered, ...]]") -> None:
-        self.n_items = n_items
-        self.n_reported = 0  # poll thread: acknowledged or failed on the way
-        self.n_refused = 0  # event loop: did not get into the queue
-        self.failures: list[Undelivered] = []
-        self.future = future
-
-    @property
-    def is_complete(self) -> bool:
-        return self.n_reported + self.n_refused == self.n_items
-
-    def resolve(self) -> None:
-        if not self.future.done():
-            self.future.set_result(tuple(sorted(self.failures, key=lambda one: one.index)))
 
 
 class Producer(FaustProducer):
@@ -240,7 +172,7 @@ class Producer(FaustProducer):
         client, loop = self._running()
         if not items:
             return ()
-        batch = _Batch(len(items), loop.create_future())
+        batch = Batch(len(items), loop.create_future())
         self._wire.listener.on_sending()
         self._n_batches += 1
         try:
@@ -253,7 +185,7 @@ class Producer(FaustProducer):
                 self._wire.listener.on_sent()
 
     async def _produce_all(
-        self, client: LibrdkafkaProducer, items: Sequence[BatchItem], batch: _Batch
+        self, client: LibrdkafkaProducer, items: Sequence[BatchItem], batch: Batch
     ) -> None:
         for index, (topic, key, value, headers) in enumerate(items):
             report = partial(self._on_batch_report, batch, index)
@@ -379,7 +311,7 @@ class Producer(FaustProducer):
         self._wake(self._running_loop)
 
     def _on_batch_report(
-        self, batch: _Batch, index: int, error: KafkaError | None, message: Message
+        self, batch: Batch, index: int, error: KafkaError | None, message: Message
     ) -> None:
         """Take the report of one record of a batch; wake the loop for the last one. Poll thread."""
         if error is not None:

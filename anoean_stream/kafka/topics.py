@@ -98,6 +98,14 @@ def missing_topics(settings: Settings, names: Iterable[str] | None = None) -> li
     return unseen
 
 
+def _defaults(settings: Settings, name: str) -> dict[str, str]:
+    """Return the configuration that a topic of the worker needs and the brokers do not give it."""
+    if name != settings.topics.dead_letters:
+        return {}
+    # The largest record that the input may hold, and our headers: a dead letter must be whole.
+    return {"max.message.bytes": str(settings.producer.message_max_bytes)}
+
+
 def create_topics(
     settings: Settings,
     topics: Mapping[str, int] | None = None,
@@ -132,7 +140,12 @@ def create_topics(
     admin = Admin(settings)
     admin.reach("creating the topics")
     requests = [
-        NewTopic(name, num_partitions=n, replication_factor=replication, config=dict(config or {}))
+        NewTopic(
+            name,
+            num_partitions=n,
+            replication_factor=replication,
+            config={**_defaults(settings, name), **(config or {})},
+        )
         for name, n in wanted.items()
     ]
     futures = cast(

@@ -7,13 +7,16 @@ Faust creates the transport itself and hands it only the app, so the app carries
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from confluent_kafka import KafkaError
 from faust.types import TP
 
 from anoean_stream.kafka.positions import Jump
 from anoean_stream.settings import Settings
+
+FLUSH_SHARE: Final = 0.85
+"""Until which part of worker.shutdown_deadline_s deliveries may be waited for."""
 
 
 class Gate(Protocol):

@@ -11,9 +11,11 @@ import pytest
 from confluent_kafka import KafkaError
 
 from anoean_stream.agents import Outbox, Scorer
+from anoean_stream.delivery.at_least_once import AtLeastOnce
+from anoean_stream.delivery.parcels import Parcel
 from anoean_stream.detector.bundle import ServedModel, read_bundle_folder
 from anoean_stream.errors import BrokerError, DeadLetterLimitError
-from anoean_stream.kafka.producer import BatchItem, Undelivered
+from anoean_stream.kafka.batch import BatchItem, Undelivered
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.pipeline import Pipeline, Verdict
@@ -66,16 +68,30 @@ def make_verdict(model: ServedModel, values: list[bytes | None], *, offset: int 
     return pipeline.score_chunk(chunk)
 
 
-def make_outbox(
-    producer: FaultyProducer, metrics: Metrics, *, dead_limit: DeadLimit | None = None
-) -> Outbox:
-    return Outbox(
+def make_delivery(producer: FaultyProducer, metrics: Metrics) -> AtLeastOnce:
+    return AtLeastOnce(
         lambda: producer,
         topics=TopicSettings(),
         metrics=metrics,
         message_max_bytes=1_000_000,
-        dead_limit=dead_limit,
     )
+
+
+def make_outbox(
+    producer: FaultyProducer, metrics: Metrics, *, dead_limit: DeadLimit | None = None
+) -> Outbox:
+    return Outbox(make_delivery(producer, metrics), metrics=metrics, dead_limit=dead_limit)
+
+
+def deliver(producer: FaultyProducer, verdict: Verdict, metrics: Metrics | None = None) -> None:
+    async def acknowledge() -> None:
+        raise AssertionError
+
+    async def scenario() -> None:
+        parcel = Parcel(verdict, verdict.chunk, acknowledge)
+        assert await make_delivery(producer, metrics or Metrics()).deliver([parcel]) == [parcel]
+
+    run(scenario())
 
 
 def value_of(metrics: Metrics, name: str) -> float:
@@ -94,7 +110,7 @@ def test_what_was_refused_in_time_is_sent_again_and_nothing_else(model: ServedMo
         lambda attempt, item: RETRIABLE if attempt == 1 and item[2] == third else None
     )
 
-    run(make_outbox(producer, metrics).deliver(verdict))
+    deliver(producer, verdict, metrics)
 
     assert [len(batch) for batch in producer.tries] == [5, 1]
     assert {item[2] for item in producer.delivered} == {alert.value for alert in verdict.alerts}
@@ -106,7 +122,7 @@ def test_alert_too_large_for_the_broker_goes_without_its_original(model: ServedM
     verdict = make_verdict(model, [msgspec.json.encode(big)])
     producer = FaultyProducer(lambda _, item: TOO_LARGE if len(item[2] or b"") > 10_000 else None)
 
-    run(make_outbox(producer, Metrics()).deliver(verdict))
+    deliver(producer, verdict)
 
     (sent,) = producer.delivered
     alert = msgspec.json.decode(sent[2] or b"")
@@ -122,7 +138,7 @@ def test_dead_letter_too_large_is_cut_until_it_fits_and_says_what_it_was(
     verdict = make_verdict(model, [poison])
     producer = FaultyProducer(lambda _, item: TOO_LARGE if len(item[2] or b"") > 10_000 else None)
 
-    run(make_outbox(producer, Metrics()).deliver(verdict))
+    deliver(producer, verdict)
 
     (sent,) = producer.delivered
     headers = dict(sent[3])
@@ -137,7 +153,7 @@ def test_dead_letter_with_too_long_a_key_is_cut_too(model: ServedModel) -> None:
     verdict = replace(verdict, dead_letters=(replace(letter, key=b"k" * 30_000),))
     producer = FaultyProducer(lambda _, item: TOO_LARGE if len(item[1] or b"") > 10_000 else None)
 
-    run(make_outbox(producer, Metrics()).deliver(verdict))
+    deliver(producer, verdict)
 
     (sent,) = producer.delivered
     assert 0 < len(sent[1] or b"") <= 10_000
@@ -151,7 +167,7 @@ def test_record_the_broker_will_never_take_ends_the_worker_with_its_topic(
     producer = FaultyProducer(lambda _, __: HOPELESS)
 
     with pytest.raises(BrokerError, match=r"anomalies\.dlq will never take this record"):
-        run(make_outbox(producer, Metrics()).deliver(verdict))
+        deliver(producer, verdict)
 
 
 def test_chunks_are_acknowledged_in_order_and_only_after_their_delivery(
@@ -254,3 +270,23 @@ def test_scorer_swaps_between_two_chunks_and_refuses_to_score_without_a_model(
         scorer.close()
 
     run(scenario())
+
+
+def test_a_size_that_was_refused_once_is_not_tried_again(model: ServedModel) -> None:
+    verdict = make_verdict(model, [msgspec.json.encode(row) for row in make_rows(1)])
+    limit = len(verdict.alerts[0].value or b"") - 1
+    producer = FaultyProducer(lambda _, item: TOO_LARGE if len(item[2] or b"") > limit else None)
+    delivery = make_delivery(producer, Metrics())
+
+    async def acknowledge() -> None:
+        raise AssertionError
+
+    async def scenario() -> None:
+        for _ in range(2):
+            await delivery.deliver([Parcel(verdict, verdict.chunk, acknowledge)])
+
+    run(scenario())
+
+    # Refused, shortened; and the second time short at once, so in its place among its neighbours.
+    assert [len(tried) for tried in producer.tries] == [1, 1, 1]
+    assert len(producer.delivered) == 2

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from anoean_stream.errors import DeliveryError
-from anoean_stream.kafka.producer import BatchItem
+from anoean_stream.kafka.batch import BatchItem
 from anoean_stream.settings import Settings
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.producing import running_producer

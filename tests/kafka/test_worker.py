@@ -5,46 +5,19 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from anoean_stream.registry.registry import Registry
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import committed
-from tests.support.models import make_bundle, make_rows
+from tests.support.models import make_rows
 from tests.support.topics import publish, read_all
 from tests.support.waiting import wait_until
-from tests.support.worker import WorkerProcess
+from tests.support.worker_stage import Stage, publish_model
 
 N_GOOD, N_BAD = 100_000, 10_000
-
-
-@dataclass
-class Stage:
-    """A real broker with three topics and a registry with a champion."""
-
-    bootstrap: str
-    flows: str
-    alerts: str
-    dead_letters: str
-    group: str
-    registry_folder: Path
-
-    def worker(self, **settings: object) -> WorkerProcess:
-        return WorkerProcess(
-            self.bootstrap,
-            self.registry_folder,
-            {
-                "topics.input": self.flows,
-                "topics.alerts": self.alerts,
-                "topics.dead_letters": self.dead_letters,
-                "consumer.group_id": self.group,
-                **{name.replace("__", "."): value for name, value in settings.items()},
-            },
-        )
 
 
 @pytest.fixture
@@ -54,16 +27,13 @@ def stage(
     new_group: Callable[[], str],
     tmp_path: Path,
 ) -> Stage:
-    make_bundle(tmp_path / "bundle", name="anoean")
-    registry = Registry(str(tmp_path / "models"))
-    registry.set_alias("anoean", "champion", registry.publish(tmp_path / "bundle", "anoean"))
     return Stage(
         kafka_broker.bootstrap,
         new_topic("flows"),
         new_topic("alerts"),
         new_topic("dlq"),
         new_group(),
-        tmp_path / "models",
+        publish_model(tmp_path),
     )
 
 

@@ -75,22 +75,27 @@ def publish(
     return n_values
 
 
-def read_all(bootstrap: str, topic: str) -> list[Record]:
-    """Return all records between the topic's beginning and its end of now."""
+def read_all(
+    bootstrap: str, topic: str, *, isolation_level: str = "read_committed"
+) -> list[Record]:
+    """Return all records between the topic's beginning and its end of now.
+
+    With ``read_committed`` those of aborted transactions are left out, and the end of open ones is
+    waited for; with ``read_uncommitted`` everything is returned that was ever written.
+    """
+    config: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": bootstrap,
+        "group.id": "test-reader",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+    }
+    ends = _ends(config, topic)
+    # Control records and aborted ones are never returned: only the end-of-partition event tells that
+    # the last offset was passed.
     consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "test-reader",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-        }
+        {**config, "isolation.level": isolation_level, "enable.partition.eof": True}
     )
     try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        ends = {
-            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-            for partition in partitions
-        }
         waiting = {partition for partition, (low, high) in ends.items() if high > low}
         consumer.assign(
             [TopicPartition(topic, partition, ends[partition][0]) for partition in ends]
@@ -100,8 +105,13 @@ def read_all(bootstrap: str, topic: str) -> list[Record]:
         while waiting:
             assert time.monotonic() < deadline, f"{topic}: partitions {waiting} have no end"
             for message in consumer.consume(10_000, 0.2):
-                assert message.error() is None, message.error()
                 partition, offset = cast("int", message.partition()), cast("int", message.offset())
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    if offset >= ends[partition][1]:
+                        waiting.discard(partition)
+                    continue
+                assert error is None, error
                 headers = cast("Sequence[tuple[str, bytes]]", message.headers() or [])
                 records.append(
                     Record(
@@ -115,5 +125,18 @@ def read_all(bootstrap: str, topic: str) -> list[Record]:
                 if offset + 1 >= ends[partition][1]:
                     waiting.discard(partition)
         return records
+    finally:
+        consumer.close()
+
+
+def _ends(config: dict[str, str | int | float | bool], topic: str) -> dict[int, tuple[int, int]]:
+    """Return first and next offset of each partition, open transactions included."""
+    consumer = Consumer({**config, "isolation.level": "read_uncommitted"})
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        return {
+            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            for partition in partitions
+        }
     finally:
         consumer.close()

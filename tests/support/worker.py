@@ -175,6 +175,16 @@ class WorkerProcess:
             message = f"the worker did not end within {STOP_TIMEOUT_S:.0f} s\n{self.tail()}"
             raise AssertionError(message) from error
 
+    def freeze(self) -> None:
+        """Stop the process where it stands (SIGSTOP), as a paused machine would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on (SIGCONT)."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def __enter__(self) -> Self:
         try:
             return self.start()

@@ -73,6 +73,20 @@ def test_what_is_no_list_of_brokers_is_refused(servers: str) -> None:
         BrokerSettings(bootstrap_servers=servers)
 
 
+@pytest.mark.parametrize(
+    "consumer",
+    [
+        {"isolation_level": "read_uncommitted"},
+        {"options": {"isolation.level": "read_uncommitted"}},
+    ],
+)
+def test_exactly_once_reads_committed_offsets_only(consumer: dict[str, object]) -> None:
+    Settings.model_validate({"consumer": consumer})
+
+    with pytest.raises(ValidationError, match=r"needs consumer\.isolation_level read_committed"):
+        Settings.model_validate({"consumer": consumer, "producer": {"delivery": "exactly_once"}})
+
+
 def test_heartbeat_must_fit_three_times_into_the_session() -> None:
     ConsumerSettings(session_timeout_s=9, heartbeat_interval_s=3)
 

@@ -1,6 +1,7 @@
 """The poll thread against a handle of our own making: back pressure, rebalances, commits."""
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -39,6 +40,7 @@ class FakeHandle:
         self.calls: list[tuple[Any, ...]] = []
         self.n_polls = 0
         self.look_ups_to_fail = 0
+        self.metadata = b"CGMDv2:" + (7).to_bytes(4, sys.byteorder) + b"group\0member\0"
         self.on_commit: OnCommit | None = None
         self.on_assign: Any = None
         self.on_revoke: Any = None
@@ -95,6 +97,9 @@ class FakeHandle:
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         return partitions
+
+    def consumer_group_metadata(self) -> bytes:
+        return self.metadata
 
     def close(self) -> None:
         self.calls.append(("close",))
@@ -480,3 +485,18 @@ def test_a_question_that_no_broker_answers_is_asked_again(
 
     wait_until(lambda: rig.owner.jumps, within_s=WITHIN_S, what="the jump")
     assert [code for code, _ in rig.owner.errors] == [KafkaError._TIMED_OUT] * 2
+
+
+def test_membership_names_the_partitions_of_now_and_is_none_without_a_generation(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+
+    membership = rig.poller.membership().result(WITHIN_S)
+    assert membership is not None
+    assert membership.metadata == rig.handle.metadata
+    assert membership.epochs == rig.owner.epochs
+
+    # As librdkafka has it between a lost session and telling us of it.
+    rig.handle.metadata = b"CGMDv2:" + b"\xff\xff\xff\xff" + b"group\0\0"
+    assert rig.poller.membership().result(WITHIN_S) is None

@@ -1,0 +1,1 @@
+"""Delivery: what was made of chunks is on the brokers before the chunks count as done."""

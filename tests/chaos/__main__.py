@@ -3,35 +3,23 @@
 import argparse
 import json
 import platform
-import subprocess
 import sys
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Final
 
 import confluent_kafka
 
 from tests.chaos import catalogue
-from tests.chaos.naive import NaiveWorker
-from tests.chaos.scenarios import SCENARIOS, Needs, run
-from tests.chaos.stage import Stage
-from tests.support.kafka_jars import KafkaUnavailableError
-from tests.support.lifetime import die_with_parent
-
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
-LANES: Final = 2
-"""Scenarios at a time: they wait more than they compute, but their stalls are measured."""
+from tests.chaos.lanes import Lanes, Row, Task
+from tests.chaos.scenarios import SCENARIOS
 
 COLUMNS: Final = (
     "records", "scored", "dead", "missing", "unaccounted", "repeated", "out_of_order", "stall_s",
 )  # fmt: skip
-
-Row = dict[str, Any]
-Task = tuple[str, int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,8 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         for found in SCENARIOS.values():
             print(f"{found.name:32}{found.needs:9}{found.what}")
         return 0
-    if wanted.lane:
-        return _lane(quick=wanted.quick, against=wanted.against)
     names = wanted.scenario or list(SCENARIOS)
     tasks = [
         (name, seed)
@@ -95,100 +81,36 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, default=Path("build/chaos.json"))
     parser.add_argument("--report", type=Path, help="write the table as Markdown, too")
-    parser.add_argument("--lane", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
-# ---------------------------------------------------------------------- lanes
+# ---------------------------------------------------------------------- playing
 
 
 def _play(tasks: Sequence[Task], wanted: argparse.Namespace) -> list[Row]:
-    """Share the tasks out to lanes, show progress, return the rows in the order of the tasks."""
-    waiting: SimpleQueue[Task] = SimpleQueue()
-    for task in tasks:
-        waiting.put(task)
-    done: dict[Task, Row] = {}
-    words = [word for word in ("--quick",) if wanted.quick]
-    command = [
-        sys.executable, "-m", "tests.chaos", "--lane", "--against", wanted.against, *words,
-    ]  # fmt: skip
+    """Play the tasks in lanes, show progress, return the rows in the order of the tasks."""
     began = time.monotonic()
+    lanes = Lanes(tasks, quick=wanted.quick, against=wanted.against)
+    n_done = count(1)
 
-    def tend(lane: "subprocess.Popen[str]") -> None:
-        assert lane.stdin is not None
-        assert lane.stdout is not None
-        while True:
-            try:
-                task = waiting.get_nowait()
-            except Empty:
-                lane.stdin.close()
-                return
-            lane.stdin.write(json.dumps(task) + "\n")
-            lane.stdin.flush()
-            answer = next((line for line in lane.stdout if line.startswith("{")), None)
-            if answer is None:
-                print(f"the lane that played {task} ended", file=sys.stderr)
-                return
-            done[task] = json.loads(answer)
-            _progress(done[task], len(done), len(tasks), time.monotonic() - began)
-
-    lanes = [
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - it makes one system call
+    def tell(row: Row) -> None:
+        n, seconds = next(n_done), time.monotonic() - began
+        left_min = seconds / n * (len(tasks) - n) / 60
+        verdict = "ok" if row["good"] else "NOT GOOD"
+        print(
+            f"[{n:3}/{len(tasks)}] {row['scenario']:32} seed {row['seed']:<4} {verdict:8} "
+            f"{row['seconds']:6.1f} s; about {left_min:.0f} min left",
+            file=sys.stderr,
+            flush=True,
         )
-        for _ in range(min(LANES, len(tasks)))
-    ]
-    tenders = [threading.Thread(target=tend, args=(lane,), daemon=True) for lane in lanes]
+
     try:
-        for tender in tenders:
-            tender.start()
-        for tender in tenders:
-            tender.join()
+        return lanes.play(tell)
     except KeyboardInterrupt:
         print("\nstopped.", file=sys.stderr)
+        return []
     finally:
-        for lane in lanes:
-            lane.terminate()
-            lane.wait()
-    return [done[task] for task in tasks if task in done]
-
-
-def _progress(row: Row, n_done: int, n_all: int, seconds: float) -> None:
-    left_min = seconds / n_done * (n_all - n_done) / 60
-    verdict = "ok" if row["good"] else "NOT GOOD"
-    print(
-        f"[{n_done:3}/{n_all}] {row['scenario']:32} seed {row['seed']:<4} {verdict:8} "
-        f"{row['seconds']:6.1f} s; about {left_min:.0f} min left",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
-def _lane(*, quick: bool, against: str) -> int:
-    """Play the tasks that come on stdin, one at a time, on brokers that are started when needed."""
-    make_worker = NaiveWorker if against == "naive" else None
-    brokers: dict[Needs, Any] = {}
-    try:
-        for line in sys.stdin:
-            name, seed = json.loads(line)
-            chosen = SCENARIOS[name]
-            if chosen.needs not in brokers:
-                brokers[chosen.needs] = catalogue.start_brokers(chosen.needs)
-            stage = Stage(brokers[chosen.needs], seed=seed, quick=quick, make_worker=make_worker)
-            outcome = run(chosen, stage)
-            print(json.dumps(outcome.as_document()), flush=True)
-    except KafkaUnavailableError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 4
-    finally:
-        for broker in brokers.values():
-            broker.close()
-    return 0
+        lanes.close()
 
 
 # ---------------------------------------------------------------------- tables

@@ -1,37 +1,41 @@
-"""Brokers for the short versions of the scenarios: started once, when the first test asks."""
+"""The short versions of the scenarios, played in lanes while the tests wait for their rows."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos import catalogue
-from tests.chaos.scenarios import Needs
+from tests.chaos.lanes import Lanes, Task
 from tests.support.kafka_broker import KafkaBroker
-from tests.support.kafka_cluster import KafkaCluster
-from tests.support.kafka_jars import KafkaUnavailableError
+from tests.support.kafka_jars import KafkaUnavailableError, class_path
 
 REQUIRE = "ANOEAN_REQUIRE_KAFKA"
 
-Brokers = Callable[[Needs], KafkaBroker | KafkaCluster]
+
+def _need_kafka() -> None:
+    try:
+        class_path()
+    except KafkaUnavailableError as error:
+        sentence = f"the fault suite needs a real Kafka: {error}"
+        if os.environ.get(REQUIRE) == "1":
+            pytest.fail(f"{sentence} ({REQUIRE}=1 makes this a failure)", pytrace=False)
+        pytest.skip(sentence)
 
 
 @pytest.fixture(scope="session")
-def brokers() -> Iterator[Brokers]:
-    """Give the brokers that a scenario needs; skipped with a sentence where there is no Kafka."""
-    running: dict[Needs, KafkaBroker | KafkaCluster] = {}
+def lanes(request: pytest.FixtureRequest) -> Iterator[Lanes]:
+    """Play every scenario that a selected test asks for; skipped where there is no Kafka."""
+    _need_kafka()
+    asked = (getattr(item, "callspec", None) for item in request.session.items)
+    tasks: list[Task] = [spec.params["task"] for spec in asked if spec and "task" in spec.params]
+    playing = Lanes(tasks, quick=True)
+    yield playing
+    playing.close()
 
-    def get(needs: Needs) -> KafkaBroker | KafkaCluster:
-        if needs not in running:
-            try:
-                running[needs] = catalogue.start_brokers(needs)
-            except KafkaUnavailableError as error:
-                sentence = f"the fault suite needs a real Kafka: {error}"
-                if os.environ.get(REQUIRE) == "1":
-                    pytest.fail(f"{sentence} ({REQUIRE}=1 makes this a failure)", pytrace=False)
-                pytest.skip(sentence)
-        return running[needs]
 
-    yield get
-    for broker in running.values():
-        broker.close()
+@pytest.fixture
+def broker() -> Iterator[KafkaBroker]:
+    """Give a broker of its own."""
+    _need_kafka()
+    with KafkaBroker() as started:
+        yield started

@@ -31,14 +31,25 @@ def _some(stage: Stage, n_records: int, low: float, high: float) -> int:
 @scenario("worker-sigkill")
 def worker_sigkill(stage: Stage) -> None:
     """SIGKILL a worker twice, at random moments, and start another."""
+    _kill_twice(stage)
+    stage.n_crashes = 2
+
+
+@scenario("worker-sigkill-exactly-once")
+def worker_sigkill_exactly_once(stage: Stage) -> None:
+    """The same with `producer.delivery: exactly_once`: a read_committed reader sees no repeat."""
+    _kill_twice(stage, producer__delivery="exactly_once", producer__transaction_timeout_s=10)
+
+
+def _kill_twice(stage: Stage, **settings: Any) -> None:
     stage.set_up()
-    worker = stage.start_worker()
+    # A fixed name lets a restarted worker end the transaction that its former self left open.
+    worker = stage.start_worker(**settings, worker__id="w1")
     n_records = _stream(stage)
     for low, high in ((0.2, 0.4), (0.5, 0.8)):
         stage.wait_for_commits(_some(stage, n_records, low, high))
         worker.stop(signal.SIGKILL)
-        stage.n_crashes += 1
-        worker = stage.start_worker()
+        worker = stage.start_worker(**settings, worker__id="w1")
     stage.settle()
     assert worker.stop() == 0
 

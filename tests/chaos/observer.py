@@ -57,12 +57,21 @@ def read(bootstrap: str, topic: str, *, isolation: str = "read_committed") -> It
 
 
 def end_offsets(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
-    """Return first and next offset of each partition."""
-    partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
-    return {
-        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
-        for partition in partitions
-    }
+    """Return first and next offset of each partition; waits for brokers that have just come back."""
+    found: dict[int, tuple[int, int]] = {}
+
+    def ask() -> bool:
+        try:
+            partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
+            for number in partitions:
+                place = TopicPartition(topic, number)
+                found[number] = consumer.get_watermark_offsets(place, timeout=15)
+        except KafkaException:
+            return False  # a leader that is not caught up says so, and soon is
+        return True
+
+    wait_until(ask, what=f"the offsets of {topic}", within_s=READ_S)
+    return found
 
 
 def ends_of(bootstrap: str, topic: str) -> dict[int, int]:

@@ -192,8 +192,13 @@ def test_control_the_same_kills_with_at_least_once_repeat_alerts(stage: Stage) -
     values = make_values()
     publish(stage.bootstrap, stage.flows, values, partitions=4)
 
-    # Seldom commits, so that each kill comes between an alert and its commit.
-    settings = SMALL_CHUNKS | {"worker__id": "one", "consumer__commit_interval_s": 10}
+    # Seldom commits (they are due by time, and after chunks_in_flight chunks), so that the kill comes
+    # between an alert and its commit.
+    settings = SMALL_CHUNKS | {
+        "worker__id": "one",
+        "consumer__commit_interval_s": 10,
+        "consumer__chunks_in_flight": 1000,
+    }
     kill_and_restart(stage, settings, seed=1, n_kills=1, n_records=len(values))
 
     seen = look(stage)

@@ -18,12 +18,13 @@ from typing import Any, ClassVar, Final, cast
 
 from confluent_kafka import Consumer as LibrdkafkaConsumer
 from confluent_kafka import KafkaError, KafkaException
-from faust.types import TP, ConsumerMessage, Message
+from faust.types import TP, Message
 from faust.types.transports import TPorTopicSet
 from mode import Service, ServiceT
 from mode.utils.futures import notify
 
 from anoean_stream.errors import BrokerError
+from anoean_stream.kafka.bridge import Bridge
 from anoean_stream.kafka.chunking import Fetched
 from anoean_stream.kafka.claims import Claim, Membership
 from anoean_stream.kafka.config import consumer_config, is_incremental
@@ -34,20 +35,16 @@ from anoean_stream.kafka.faults import (
     is_unknown_topic,
     missing_topic_sentence,
 )
+from anoean_stream.kafka.inflight import GENERATION, STALE, ChunkMessage, Place
 from anoean_stream.kafka.ledger import OffsetLedger
-from anoean_stream.kafka.poller import ConsumerHandle, OnCommit, Poller, PollerLimits
+from anoean_stream.kafka.poller import Poller
+from anoean_stream.kafka.pollsides import ConsumerHandle, OnCommit, PollerLimits
 from anoean_stream.kafka.positions import Jump
 from anoean_stream.kafka.stateless import StatelessConsumer
-from anoean_stream.kafka.statistics import read_statistics
 from anoean_stream.kafka.wire import wire_of
 from anoean_stream.records.chunk import Chunk
 
 logger = logging.getLogger("anoean.kafka.consumer")
-
-GENERATION: Final = 1
-"""Faust drops messages whose generation is not the app's. Ours never changes: a chunk of a partition
-that was taken away is marked with `STALE` instead."""
-STALE: Final = -1
 
 DRAIN_SHARE: Final = 0.6
 COMMIT_SHARE: Final = 0.7
@@ -58,53 +55,6 @@ group may be left; the rest is the producer's and the process's."""
 DRAIN_OF_POLL_INTERVAL: Final = 0.5
 """Share of max_poll_interval_s that a revocation may wait for the agents; at 1 the group would have
 thrown the worker out already."""
-
-
-class _Place:
-    """One batch's place in flight; free again when each of its chunks is done with."""
-
-    __slots__ = ("_left", "_release")
-
-    def __init__(self, n_chunks: int, release: Callable[[], None]) -> None:
-        self._left = n_chunks
-        self._release = release
-
-    def give_back(self) -> None:
-        self._left -= 1
-        if not self._left:
-            self._release()
-
-
-class ChunkMessage(ConsumerMessage):
-    """Faust's message around one chunk; its offset is the chunk's last."""
-
-    __slots__ = ("fetched", "place")
-
-    def __init__(self, fetched: Fetched, place: _Place) -> None:
-        tp, chunk = fetched.tp, fetched.chunk
-        super().__init__(
-            topic=tp.topic,
-            partition=tp.partition,
-            offset=chunk.offsets[-1],
-            timestamp=chunk.timestamps_ms[-1] / 1000.0,
-            timestamp_type=0,
-            headers=None,
-            key=None,
-            value=cast("bytes", chunk),  # the topic's serializer is "raw", which hands it through
-            checksum=None,
-            serialized_key_size=0,
-            serialized_value_size=0,
-            tp=tp,
-            generation_id=GENERATION,
-        )
-        self.fetched = fetched
-        self.place: _Place | None = place
-
-    def leave(self) -> None:
-        """Give the place in flight back, once."""
-        if self.place is not None:
-            self.place.give_back()
-            self.place = None
 
 
 class Consumer(StatelessConsumer):
@@ -122,7 +72,7 @@ class Consumer(StatelessConsumer):
         self._ledger: OffsetLedger[TP] = OffsetLedger()
         self._epochs: dict[TP, int] = {}
         self._handed_over: dict[TP, dict[int, ChunkMessage]] = {}
-        self._inbox: deque[tuple[Fetched, _Place] | tuple[Jump, int]] = deque()  # or jump, epoch
+        self._inbox: deque[tuple[Fetched, Place] | tuple[Jump, int]] = deque()  # or jump, epoch
         self._inbox_filled = asyncio.Event()
         self._ack_seen = asyncio.Event()
         self._n_uncommitted = 0  # chunks acknowledged since the last commit was asked for
@@ -180,7 +130,7 @@ class Consumer(StatelessConsumer):
             drain_timeout_s=own.max_poll_interval_s * DRAIN_OF_POLL_INTERVAL,
             from_end=own.auto_offset_reset == "latest",
         )
-        bridge = _Bridge(self, asyncio.get_running_loop())
+        bridge = Bridge(self, asyncio.get_running_loop())
         incremental = is_incremental(self._wire.settings)
         config = consumer_config(self._wire.settings)
         connect = type(self).connect
@@ -202,7 +152,7 @@ class Consumer(StatelessConsumer):
     def on_received(self, batch: list[Fetched]) -> None:
         """Take a batch from the poll thread."""
         assert self._poller is not None
-        place = _Place(len(batch), self._poller.release)
+        place = Place(len(batch), self._poller.release)
         self._inbox.extend((fetched, place) for fetched in batch)
         self._inbox_filled.set()
 
@@ -222,16 +172,16 @@ class Consumer(StatelessConsumer):
             if not self.transport.app.should_stop:
                 raise
 
-    async def _take(self, item: Fetched | Jump, ticket: _Place | int) -> None:
+    async def _take(self, item: Fetched | Jump, ticket: Place | int) -> None:
         """Hand a chunk over; or note a jump, in its place between the chunks."""
         if isinstance(item, Jump):
             if self._epochs.get(item.tp) == ticket:
                 self._ledger.skipped(item.tp, next_offset=item.offset)
             return
-        assert isinstance(ticket, _Place)
+        assert isinstance(ticket, Place)
         await self._hand_over(item, ticket)
 
-    async def _hand_over(self, fetched: Fetched, place: _Place) -> None:
+    async def _hand_over(self, fetched: Fetched, place: Place) -> None:
         tp = fetched.tp
         message = ChunkMessage(fetched, place)
         if self._epochs.get(tp) != fetched.epoch:
@@ -336,7 +286,7 @@ class Consumer(StatelessConsumer):
 
     def _empty_inbox(self, tps: frozenset[TP]) -> None:
         for item, place in self._inbox:
-            if item.tp in tps and isinstance(place, _Place):
+            if item.tp in tps and isinstance(place, Place):
                 place.give_back()
         self._inbox = deque(item for item in self._inbox if item[0].tp not in tps)
 
@@ -556,63 +506,6 @@ class Consumer(StatelessConsumer):
                 "the group notices after its session timeout",
                 limit_s,
             )
-
-
-class _Bridge:
-    """What the poll thread says, carried into the event loop in order."""
-
-    def __init__(self, consumer: Consumer, loop: asyncio.AbstractEventLoop) -> None:
-        self._consumer = consumer
-        self._loop = loop
-        self._listener = wire_of(consumer.app).listener
-        self.n_in_flight: Callable[[], int] = int  # 0, until there is a poller
-
-    def _post(self, function: Callable[..., object], *args: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(function, *args)
-        except RuntimeError:  # the loop is closed: the process is at its end
-            logger.debug("nobody listens any more", exc_info=True)
-
-    def received(self, chunks: list[Fetched]) -> None:
-        self._post(self._consumer.on_received, chunks)
-
-    def assigned(self, epochs: Mapping[TP, int]) -> None:
-        self._post(self._consumer.on_assigned, epochs)
-
-    def revoked(self, tps: frozenset[TP], done: Callable[[], None]) -> None:
-        def begin() -> None:
-            self._consumer.add_future(self._consumer.on_revoked(tps, done))
-
-        self._post(begin)
-
-    def lost(self, tps: frozenset[TP]) -> None:
-        self._post(self._consumer.on_lost, tps)
-
-    def reported(self, error: KafkaError, topic: str | None) -> None:
-        self._post(self._consumer.on_broker_error, error, topic)
-
-    def jumped(self, jump: Jump, epoch: int) -> None:
-        self._post(self._consumer.on_jumped, jump, epoch)
-
-    def heard(self, error: KafkaError) -> None:
-        """Take what librdkafka's error callback says; it knows no topic."""
-        self.reported(error, None)
-
-    def told(self, report: str) -> None:
-        """Take librdkafka's statistics."""
-        own = wire_of(self._consumer.app).settings.consumer
-        found = read_statistics(report, is_kip848=own.group_protocol == "consumer")
-        self._listener.on_statistics(
-            n_connected=found.n_connected,
-            is_joined=found.is_joined,
-            n_waiting=found.n_unread + self.n_in_flight(),
-        )
-
-    def polled(self, monotonic_s: float) -> None:
-        self._listener.on_poll(monotonic_s)
-
-    def failed(self, error: BaseException) -> None:
-        self._post(self._consumer.end_with, error)
 
 
 def _named(tps: Iterable[TP]) -> str:

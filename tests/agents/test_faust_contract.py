@@ -27,7 +27,8 @@ from mode.supervisors import CrashingSupervisor
 from mode.utils.queues import FlowControlEvent
 
 from anoean_stream.kafka.chunking import Fetched
-from anoean_stream.kafka.consumer import GENERATION, STALE, ChunkMessage, Consumer, _Place
+from anoean_stream.kafka.consumer import Consumer
+from anoean_stream.kafka.inflight import GENERATION, STALE, ChunkMessage, Place
 from anoean_stream.kafka.producer import Producer
 from anoean_stream.kafka.transport import Transport
 from anoean_stream.kafka.wire import WireListener
@@ -159,7 +160,7 @@ def test_a_crashing_supervisor_is_found_by_its_name() -> None:
 
 def _chunk_message(first: int, released: list[int]) -> ChunkMessage:
     chunk = Chunk("flows", 0, [b"a", b"b"], [None, None], [first, first + 1], [1, 2])
-    return ChunkMessage(Fetched(FLOWS, 7, chunk, 100), _Place(1, lambda: released.append(first)))
+    return ChunkMessage(Fetched(FLOWS, 7, chunk, 100), Place(1, lambda: released.append(first)))
 
 
 async def _with_stream(

@@ -12,7 +12,8 @@ from faust.types import TP
 
 from anoean_stream.kafka import poller as poller_module
 from anoean_stream.kafka.chunking import Fetched
-from anoean_stream.kafka.poller import OnCommit, Poller, PollerLimits
+from anoean_stream.kafka.poller import Poller
+from anoean_stream.kafka.pollsides import OnCommit, PollerLimits
 from anoean_stream.kafka.positions import Jump
 from tests.support.waiting import wait_until
 

@@ -121,8 +121,8 @@ def test_a_record_survives_from_one_plain_client_to_another() -> None:
 
 def test_listing_topics_of_a_broker_that_is_down_names_the_address() -> None:
     settings = Settings.model_validate(
-        {"broker": {"bootstrap_servers": "127.0.0.1:1", "request_timeout_s": 0.5}}
+        {"broker": {"bootstrap_servers": "127.0.0.1:1", "connect_timeout_s": 1}}
     )
 
-    with pytest.raises(BrokerError, match=r"no answer from 127\.0\.0\.1:1 within 0\.5 s"):
+    with pytest.raises(BrokerError, match=r"no answer from 127\.0\.0\.1:1 within 1 s"):
         list_topics(settings)

@@ -24,10 +24,10 @@ from anoean_stream.cli.offline import (
     judge,
     open_model,
     open_pipeline,
-    progress,
     source,
 )
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.progress import row_progress
 from anoean_stream.errors import ConfigError, DataError
 from anoean_stream.features.values import to_category
 from anoean_stream.records.files import read_rows, row_to_json
@@ -126,7 +126,7 @@ def evaluate(
     anomalous: list[NDArray[np.bool_]] = []
     rows: list[NDArray[np.intp]] = []
     started_s = time.perf_counter()
-    with progress(f"scoring {records.path.name}", total=records.n_rows) as advance:
+    with row_progress(f"scoring {records.path.name}", total=records.n_rows) as advance:
         for first, verdict in judge(
             labels.strip_from(records),
             pipeline=pipeline,

@@ -7,8 +7,7 @@
 5. the input's bounds once more: what was written and removed meanwhile.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, cast
@@ -21,10 +20,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # there, but 
     ConfigResource,
     ResourceType,
 )
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from anoean_stream.cli.console import err
 from anoean_stream.cli.dead_letters import parse_dead_letter
+from anoean_stream.cli.progress import record_progress
 from anoean_stream.cli.reader import Reader, header_texts, place
 from anoean_stream.cli.scrape import read_counts
 from anoean_stream.kafka.config import admin_config
@@ -39,8 +37,6 @@ from anoean_stream.settings import Settings
 _CLOCKS_DIFFER_S: Final = 600.0
 """Outputs are read from so much before the span, seconds: the clocks of whoever writes the input
 may be ahead of the workers'. Larger only costs time."""
-
-Advance = Callable[[int], None]
 
 
 class _Source(msgspec.Struct):
@@ -171,7 +167,7 @@ def _read_outputs(
         if since is not None:
             starts = reader.offsets_at(since - timedelta(seconds=_CLOCKS_DIFFER_S), bounds)
         total = sum(ends[partition] - starts[partition] for partition in bounds)
-        with _progress(f"reading {topic}", total=total) as advance:
+        with record_progress(f"reading {topic}", total=total) as advance:
             for messages in reader.read_batches(starts, ends):
                 for message in messages:
                     if place(message)[1] < ends[place(message)[0]]:
@@ -221,7 +217,7 @@ def _read_input(reader: Reader, asked: dict[int, Bounds], reconciliation: Reconc
     starts = {partition: bounds.start for partition, bounds in asked.items()}
     ends = {partition: bounds.end for partition, bounds in asked.items()}
     total = sum(ends[partition] - starts[partition] for partition in asked)
-    with _progress(f"reading {reader.topic}", total=total) as advance:
+    with record_progress(f"reading {reader.topic}", total=total) as advance:
         for messages in reader.read_batches(starts, ends):
             partitions = np.fromiter(map(Message.partition, messages), np.int64, len(messages))
             offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
@@ -256,19 +252,3 @@ def _leading_bits(hexadecimal: str) -> int:
 def _named(message: Message) -> str:
     partition, offset = place(message)
     return f"{cast('str', message.topic())}/{partition}/{offset}"
-
-
-@contextmanager
-def _progress(description: str, *, total: int) -> Iterator[Advance]:
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,} of {task.total:,}"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(description, total=total)
-        yield lambda n: bar.update(task, advance=n)

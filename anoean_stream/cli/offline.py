@@ -4,17 +4,14 @@ A row becomes the payload it would be on a topic, payloads become a `Chunk`, and
 `Pipeline.score_chunk` judges it: what ``anoean score`` says of a row is what a worker says of it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from anoean_stream.cli.console import err
 from anoean_stream.detector.bundle import ServedModel
 from anoean_stream.errors import ConfigError, DataError
 from anoean_stream.pipeline import Pipeline, Verdict, verify_bundle
@@ -194,27 +191,3 @@ def judge(
             ),
         )
         first += n_records
-
-
-@contextmanager
-def progress(description: str, *, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on stderr while the block runs; nothing when stderr is no terminal.
-
-    Yields
-    ------
-    callable
-        To be called with the number of rows that are done since the last call.
-    """
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("rows"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(description, total=total)
-        yield lambda n_rows: bar.update(task, advance=n_rows)

@@ -23,10 +23,10 @@ from anoean_stream.cli.offline import (
     judge,
     open_model,
     open_pipeline,
-    progress,
     source,
 )
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.progress import row_progress
 from anoean_stream.errors import ConfigError
 from anoean_stream.pipeline import Verdict
 from anoean_stream.records.files import read_values
@@ -124,7 +124,7 @@ def score(
     started_s = time.perf_counter()
     with (
         _sink(target, output_format=output_format) as write,
-        progress(f"scoring {records.path.name}", total=records.n_rows) as advance,
+        row_progress(f"scoring {records.path.name}", total=records.n_rows) as advance,
     ):
         for first, verdict in judge(
             read_values(records.path, columns=records.columns),

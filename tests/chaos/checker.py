@@ -3,7 +3,7 @@
 `reconcile` is pure; `tests/chaos/test_checker.py` shows that it sees each kind of damage.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -206,8 +206,3 @@ def _longest_gap_s(times_ms: Iterable[int]) -> float:
     ordered = sorted(times_ms)
     gaps = (after - before for before, after in pairwise(ordered))
     return max(gaps, default=0) / 1000
-
-
-def count_by(outputs: Iterable[Output]) -> Counter[str]:
-    """Count outputs by topic, for a person."""
-    return Counter(output.lane[0] for output in outputs)

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__
     AlterConfigOpType,
@@ -12,7 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
 )
 
 from tests.chaos.scenarios import scenario
-from tests.chaos.stage import Stage
+from tests.chaos.stage import PARTITIONS, Stage
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_cluster import KafkaCluster
 
@@ -29,10 +30,10 @@ def _cluster(stage: Stage) -> KafkaCluster:
     return stage.brokers
 
 
-def _begin(stage: Stage, **settings: Any) -> int:
+def _begin(stage: Stage) -> int:
     """Start a worker and traffic; return how many records there will be, some of them committed."""
     stage.set_up()
-    stage.start_worker(**settings)
+    stage.start_worker()
     n_records = int(RATE * stage.scaled(20, 6))
     stage.new_traffic().start(n_records, rate=RATE)
     stage.wait_for_commits(int(n_records * stage.rng.uniform(0.1, 0.3)))
@@ -45,69 +46,62 @@ def _end(stage: Stage) -> None:
     assert stage.workers[-1].stop() == 0, stage.explain()
 
 
+def _outage(
+    stage: Stage, strike: Callable[[KafkaCluster, int], None], *, full_s: float, quick_s: float
+) -> None:
+    """Play one outage: `strike` gets the cluster and the leader of an input partition.
+
+    `KafkaCluster.repair` ends it: dead nodes start, frozen ones go on, networks heal.
+    """
+    _begin(stage)
+    cluster = _cluster(stage)
+    strike(cluster, cluster.leader(stage.flows, stage.rng.randrange(PARTITIONS)))
+    # Its coordinator may be gone too: what the worker has in flight may then be read again.
+    stage.n_crashes += 1
+    PAUSE.wait(stage.scaled(full_s, quick_s))
+    _end(stage)
+
+
 @scenario("broker-leader-sigkill", needs="cluster")
 def leader_sigkill(stage: Stage) -> None:
     """SIGKILL the leader of an input partition and of its alerts, for ten seconds."""
-    _begin(stage)
-    cluster = _cluster(stage)
-    leader = cluster.leader(stage.flows, stage.rng.randrange(4))
-    cluster.nodes[leader].kill()
-    # Its coordinator may be gone too: what the worker has in flight may then be read again.
-    stage.n_crashes += 1
-    PAUSE.wait(stage.scaled(10, 4))
-    _end(stage)
+    _outage(stage, lambda cluster, leader: cluster.nodes[leader].kill(), full_s=10, quick_s=4)
 
 
 @scenario("broker-all-down", needs="cluster")
 def all_down(stage: Stage) -> None:
     """SIGKILL all brokers; they are back after a minute, and the worker never ended."""
-    _begin(stage)
-    cluster = _cluster(stage)
-    for node in cluster.nodes.values():
-        node.kill()
-    stage.n_crashes += 1
-    PAUSE.wait(stage.scaled(60, 8))
-    _end(stage)
+
+    def strike(cluster: KafkaCluster, leader: int) -> None:
+        del leader
+        for node in cluster.nodes.values():
+            node.kill()
+
+    _outage(stage, strike, full_s=60, quick_s=8)
 
 
 @scenario("broker-paused", needs="cluster")
 def broker_paused(stage: Stage) -> None:
     """Freeze a leader (SIGSTOP) for twelve seconds: connections stay open, nothing answers."""
-    _begin(stage)
-    cluster = _cluster(stage)
-    node = cluster.nodes[cluster.leader(stage.flows, stage.rng.randrange(4))]
-    node.pause()
-    stage.n_crashes += 1
-    PAUSE.wait(stage.scaled(12, 6))
-    node.resume()
-    _end(stage)
+    _outage(stage, lambda cluster, leader: cluster.nodes[leader].pause(), full_s=12, quick_s=6)
 
 
 @scenario("network-cut-to-one-broker", needs="cluster")
 def network_cut(stage: Stage) -> None:
     """Cut the network between the worker and one broker for twelve seconds; brokers see each other."""
-    _begin(stage)
-    cluster = _cluster(stage)
-    proxy = cluster.proxies[cluster.leader(stage.flows, stage.rng.randrange(4))]
-    proxy.cut()
-    stage.n_crashes += 1
-    PAUSE.wait(stage.scaled(12, 6))
-    proxy.heal()
-    _end(stage)
+    _outage(stage, lambda cluster, leader: cluster.proxies[leader].cut(), full_s=12, quick_s=6)
 
 
 @scenario("network-cut-to-all-brokers", needs="cluster")
 def network_cut_all(stage: Stage) -> None:
     """Cut the worker off from all brokers for longer than its session; then the cable is back."""
-    _begin(stage)
-    cluster = _cluster(stage)
-    for proxy in cluster.proxies.values():
-        proxy.cut()
-    stage.n_crashes += 1
-    PAUSE.wait(stage.scaled(20, 8))
-    for proxy in cluster.proxies.values():
-        proxy.heal()
-    _end(stage)
+
+    def strike(cluster: KafkaCluster, leader: int) -> None:
+        del leader
+        for proxy in cluster.proxies.values():
+            proxy.cut()
+
+    _outage(stage, strike, full_s=20, quick_s=8)
 
 
 @scenario("alerts-unavailable", needs="cluster")

@@ -154,7 +154,6 @@ def retention(stage: Stage) -> None:
     traffic.publish(n_first)
     stage.some_expired = True
     _expire(stage, stage.rng.randrange(n_first // 8, n_first // 4))
-    # Once while nobody reads, once below a worker that cannot deliver and so stands still.
     worker = stage.start_worker()
     stage.settle()
     stage.n_told_lost = _told_lost(worker)

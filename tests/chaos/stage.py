@@ -14,7 +14,6 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from anoean_stream.registry.registry import Registry
 from tests.chaos.checker import Evidence, Output, Tally, reconcile
 from tests.chaos.observer import (
     CommitWatch,
@@ -27,7 +26,7 @@ from tests.chaos.observer import (
 from tests.chaos.traffic import Record, Traffic, flow
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_cluster import KafkaCluster
-from tests.support.models import make_bundle
+from tests.support.registries import publish_model
 from tests.support.waiting import wait_until
 from tests.support.worker import WorkerProcess
 
@@ -53,15 +52,6 @@ WORKER_SETTINGS: Final[Mapping[str, object]] = {
 IN_FLIGHT: Final = 2 * 4 * CHUNK
 """Most records a crash may repeat: chunks_in_flight x chunk_max_records in work, and as many done
 whose commit was just due (docs/delivery.md)."""
-
-
-class Brokers(Protocol):
-    """What a stage needs to know of a broker or a cluster."""
-
-    @property
-    def bootstrap(self) -> str:
-        """Addresses for whoever observes."""
-        ...
 
 
 class Worker(Protocol):
@@ -159,7 +149,6 @@ class Stage:
         self.n_crashes = 0
         self.late_allowed = 0
         self.admin = AdminClient({"bootstrap.servers": brokers.bootstrap, "log_level": 2})
-        self.is_clustered = isinstance(brokers, KafkaCluster)
         self.schedule = ""
         self.make_worker = make_worker or WorkerProcess
         self._name = f"chaos-{os.getpid()}-{next(_NUMBERS)}"
@@ -174,11 +163,7 @@ class Stage:
         self.traffic: Traffic | None = None
         self._began = time.monotonic()
         self._folder = tempfile.TemporaryDirectory(prefix="anoean-chaos-")
-        self.registry = Path(self._folder.name) / "models"
-        make_bundle(Path(self._folder.name) / "bundle", name="anoean")
-        registry = Registry(str(self.registry))
-        version = registry.publish(Path(self._folder.name) / "bundle", "anoean")
-        registry.set_alias("anoean", "champion", version)
+        self.registry = publish_model(Path(self._folder.name))
         self.n_told_lost = 0
         self.tally: Tally | None = None
         self.some_expired = False  # retention or compaction took records away

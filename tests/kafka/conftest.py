@@ -7,25 +7,13 @@ from itertools import count
 import pytest
 
 from tests.support.kafka_broker import KafkaBroker
-from tests.support.kafka_jars import KafkaUnavailableError
 from tests.support.kafka_topics import create_topic
+from tests.support.requiring import with_kafka
 from tests.support.secure_broker import OAUTH_CLIENTS, USERS, SecureBroker
-
-REQUIRE = "ANOEAN_REQUIRE_KAFKA"
-"""When this variable is 1, a missing broker is a failure: what the project's own pipeline sets."""
 
 
 def _started() -> KafkaBroker:
-    try:
-        return KafkaBroker().start()
-    except KafkaUnavailableError as error:
-        sentence = (
-            f"a real Kafka broker is needed: {error}. Install Java 17 and Maven, then run "
-            "`pytest tests/kafka`"
-        )
-        if os.environ.get(REQUIRE) == "1":
-            pytest.fail(f"{sentence} ({REQUIRE}=1 makes this a failure)", pytrace=False)
-        pytest.skip(sentence)
+    return with_kafka(lambda: KafkaBroker().start())
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import pytest
 from anoean_stream.configfile import load_settings
 from anoean_stream.kafka.access import check_access
 from anoean_stream.kafka.topics import list_topics
-from anoean_stream.registry.registry import Registry
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import create_topic
-from tests.support.models import make_bundle, make_rows
+from tests.support.models import make_rows
+from tests.support.registries import publish_model
 from tests.support.secure_broker import Acl, SecureBroker
 from tests.support.secure_stage import LIMIT_S, SecureStage
 from tests.support.waiting import wait_until
@@ -128,16 +128,14 @@ def test_a_broker_that_comes_a_little_later_is_waited_for(
 ) -> None:
     for name in ("flows", "alerts", "letters"):
         create_topic(own_kafka_broker.bootstrap, name, partitions=1)
-    make_bundle(tmp_path / "bundle", name="anoean")
-    registry = Registry(str(tmp_path / "models"))
-    registry.set_alias("anoean", "champion", registry.publish(tmp_path / "bundle", "anoean"))
+    models = publish_model(tmp_path)
     settings = {
         "topics.input": "flows", "topics.alerts": "alerts", "topics.dead_letters": "letters",
         "consumer.group_id": new_group("late"), "broker.connect_timeout_s": 60,
     }  # fmt: skip
     own_kafka_broker.stop()
 
-    with WorkerProcess(own_kafka_broker.bootstrap, tmp_path / "models", settings) as worker:
+    with WorkerProcess(own_kafka_broker.bootstrap, models, settings) as worker:
         wait_until(lambda: "Connection refused" in worker.output(), what="a try", within_s=20)
         assert worker.probe("/live")[0] == 200
         own_kafka_broker.start()

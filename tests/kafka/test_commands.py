@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from anoean_stream.registry.registry import Registry
 from tests.support.kafka_broker import KafkaBroker, free_port
-from tests.support.models import attack_row, make_bundle, make_rows
+from tests.support.models import attack_row, make_rows
+from tests.support.registries import publish_model
 from tests.support.site import Site
 from tests.support.topics import read_all
 from tests.support.worker import WorkerProcess
@@ -32,11 +32,9 @@ def site(kafka_broker: KafkaBroker, new_group: Callable[[str], str]) -> Site:
 
 @pytest.fixture
 def worker(site: Site, tmp_path: Path) -> Iterator[WorkerProcess]:
-    make_bundle(tmp_path / "bundle", name="anoean")
-    registry = Registry(str(tmp_path / "models"))
-    registry.set_alias("anoean", "champion", registry.publish(tmp_path / "bundle", "anoean"))
+    models = publish_model(tmp_path)
     site.json("topics", "create", "--partitions", "2")
-    with WorkerProcess(site.bootstrap, tmp_path / "models", site.settings) as started:
+    with WorkerProcess(site.bootstrap, models, site.settings) as started:
         yield started.ready()
 
 

@@ -29,10 +29,11 @@ from anoean_stream.settings import Settings
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import committed, create_topic
 from tests.support.models import make_rows
+from tests.support.registries import publish_model
 from tests.support.topics import Record, publish, read_all
 from tests.support.waiting import wait_until
 from tests.support.worker import WorkerProcess
-from tests.support.worker_stage import Stage, publish_model
+from tests.support.worker_stage import Stage
 
 NewName = Callable[..., str]
 Place = tuple[int, int]

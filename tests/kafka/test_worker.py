@@ -13,9 +13,10 @@ import pytest
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import committed
 from tests.support.models import make_rows
+from tests.support.registries import publish_model
 from tests.support.topics import publish, read_all
 from tests.support.waiting import wait_until
-from tests.support.worker_stage import Stage, publish_model
+from tests.support.worker_stage import Stage
 
 N_GOOD, N_BAD = 100_000, 10_000
 

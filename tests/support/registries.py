@@ -24,6 +24,14 @@ def make_registry(folder: Path, *, name: str = "edge", n_versions: int = 2) -> R
     return registry
 
 
+def publish_model(folder: Path) -> Path:
+    """Publish a small model named anoean as champion; return the registry's folder."""
+    make_bundle(folder / "bundle", name="anoean")
+    registry = Registry(str(folder / "models"))
+    registry.set_alias("anoean", "champion", registry.publish(folder / "bundle", "anoean"))
+    return folder / "models"
+
+
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> Path:
     """Write rows as JSON lines; a text is written as it is."""
     lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)

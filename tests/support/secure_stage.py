@@ -12,8 +12,7 @@ from typing import Final
 from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourceType
 
-from anoean_stream.registry.registry import Registry
-from tests.support.models import make_bundle
+from tests.support.registries import publish_model
 from tests.support.secure_broker import OAUTH_CLIENTS, USERS, Acl, SecureBroker
 from tests.support.worker import WorkerProcess
 
@@ -76,9 +75,7 @@ class SecureStage:
     def build(self) -> "SecureStage":
         """Create the topics, and publish a model."""
         self.broker.create_topics(self.flows, self.alerts, self.dead_letters)
-        make_bundle(self.folder / "bundle", name="anoean")
-        registry = Registry(str(self.folder / "models"))
-        registry.set_alias("anoean", "champion", registry.publish(self.folder / "bundle", "anoean"))
+        publish_model(self.folder)
         return self
 
     @property

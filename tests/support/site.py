@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anoean_stream.registry.registry import Registry
-from tests.support.models import make_bundle
+from tests.support.registries import publish_model
 from tests.support.worker import WorkerProcess
 
 
@@ -62,15 +61,13 @@ class Site:
 
 def make_site(bootstrap: str, group: str, folder: Path) -> Site:
     """Create topics of two partitions, and a registry with a champion; return the site."""
-    make_bundle(folder / "bundle", name="anoean")
-    registry = Registry(str(folder / "models"))
-    registry.set_alias("anoean", "champion", registry.publish(folder / "bundle", "anoean"))
+    models = publish_model(folder)
     settings: dict[str, object] = {
         "topics.input": f"{group}.flows",
         "topics.alerts": f"{group}.anomalies",
         "topics.dead_letters": f"{group}.dlq",
         "consumer.group_id": group,
-        "registry.url": folder / "models",
+        "registry.url": models,
     }
     site = Site(bootstrap, settings)
     site.json("topics", "create", "--partitions", "2")

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaException
 
-from anoean_stream.registry.registry import Registry
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import committed, create_topic
-from tests.support.models import make_bundle, make_rows
+from tests.support.models import make_rows
+from tests.support.registries import publish_model
 from tests.support.topics import Record, publish, read_all
 from tests.support.waiting import wait_until
 from tests.support.worker import WorkerProcess
@@ -32,13 +32,11 @@ class Stage:
     @classmethod
     def make(cls, broker: KafkaBroker, name: Callable[[str], str], folder: Path) -> "Stage":
         """Create topics and a model; every record alerts."""
-        make_bundle(folder / "bundle", name="anoean")
-        registry = Registry(str(folder / "models"))
-        registry.set_alias("anoean", "champion", registry.publish(folder / "bundle", "anoean"))
+        models = publish_model(folder)
         flows, alerts, dead_letters = (name(stem) for stem in ("flows", "alerts", "dlq"))
         for topic in (flows, alerts, dead_letters):
             create_topic(broker.bootstrap, topic)
-        return cls(broker, flows, alerts, dead_letters, name("group"), folder / "models")
+        return cls(broker, flows, alerts, dead_letters, name("group"), models)
 
     def worker(
         self,

@@ -3,17 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from anoean_stream.registry.registry import Registry
-from tests.support.models import make_bundle
 from tests.support.worker import WorkerProcess
-
-
-def publish_model(folder: Path) -> Path:
-    """Publish a small model named anoean as champion; return the registry's folder."""
-    make_bundle(folder / "bundle", name="anoean")
-    registry = Registry(str(folder / "models"))
-    registry.set_alias("anoean", "champion", registry.publish(folder / "bundle", "anoean"))
-    return folder / "models"
 
 
 @dataclass

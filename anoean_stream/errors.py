@@ -15,6 +15,8 @@
     |   +-- SignatureError                not signed, or not by a key of registry.trusted_keys
     +-- RegistryError                 3   the store of versions and aliases
     |   +-- ModelNotFoundError            no such model, version or alias
+    |   +-- ConflictError                 somebody else changed it between our look and our write
+    +-- GateError                     3   a version did not prove itself, and is not promoted
     +-- DeadLetterLimitError          5   nearly every record is dead: the input or the settings are wrong
     +-- BrokerError                   4   Kafka refused, or is not there
     |   +-- DeliveryError                 a record that no broker acknowledged in time (retriable)
@@ -195,6 +197,30 @@ class ModelNotFoundError(RegistryError):
     """No such model, version or alias; it may appear later."""
 
     retriable = True
+
+
+class ConflictError(RegistryError):
+    """Somebody else changed it between our look and our write; look again."""
+
+    retriable = True
+
+
+class GateError(AnoeanError):
+    """A version did not prove itself, and is not promoted.
+
+    Parameters
+    ----------
+    message : str
+        Each rule that was broken, with the value seen and the bound, and what to do.
+    rules : tuple of str
+        Names of the rules, as in config.yaml where there is a setting.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, rules: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.rules = rules
 
 
 class BrokerError(AnoeanError):

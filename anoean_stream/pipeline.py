@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from anoean_stream.detector.bundle import Bundle, ServedModel
 from anoean_stream.detector.explain import Contribution, explain
+from anoean_stream.detector.threshold import ThresholdChoice, work_out
 from anoean_stream.errors import IntegrityError
 from anoean_stream.features.batch import RawBatch
 from anoean_stream.features.contract import FeatureContract
@@ -114,6 +115,8 @@ class Pipeline:
         Depth of the explanation, size of the original.
     worker_id : str
         Name written into alerts and dead letters.
+    choice : ThresholdChoice, optional
+        Of the registry; stronger than the settings.
 
     Raises
     ------
@@ -128,18 +131,22 @@ class Pipeline:
         scoring: ScoringSettings,
         alerts: AlertSettings,
         worker_id: str,
+        choice: ThresholdChoice | None = None,
     ) -> None:
         self.model = model
         self._detector = model.bundle.detector
         self._decoder = JsonDecoder(
             self._detector.contract, max_record_bytes=scoring.max_record_bytes
         )
-        rate = scoring.false_positive_rate
-        self.threshold = (
-            model.bundle.manifest.threshold
-            if rate is None
-            else self._detector.calibration.threshold(rate)
+        self.chosen = work_out(
+            choice,
+            version=model.version,
+            calibration=self._detector.calibration,
+            model_rate=model.bundle.manifest.false_positive_rate,
+            model_threshold=model.bundle.manifest.threshold,
+            settings_rate=scoring.false_positive_rate,
         )
+        self.threshold = self.chosen.distance
         self._top_features = alerts.top_features
         self._worker_id = worker_id
         self._alert_writer = AlertWriter(

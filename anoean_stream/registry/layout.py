@@ -4,15 +4,17 @@
 
     <url>/<name>/versions/<n>/manifest.json ...   counted up from 1, immutable
     <url>/<name>/aliases/<alias>.json             {"version": "3", "updated_at": ..., "updated_by": ...}
+    <url>/<name>/threshold.json                   the threshold that was asked for, and earlier ones
 
 Names come from command lines and settings and end up in paths: what is not allowed here
 (slashes, leading dots) cannot leave the registry's folder.
 """
 
 import re
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 import msgspec
+from msgspec import Meta
 
 from anoean_stream.errors import ModelNotFoundError, RegistryError
 
@@ -24,8 +26,17 @@ PREVIOUS: Final = "previous"
 
 MANIFEST: Final = "manifest.json"
 
+SHADOW: Final = "shadow"
+"""The alias of a candidate that is compared with the champion on live traffic."""
+
 ALIAS_MAX_BYTES: Final = 4096
-"""Largest alias file, bytes; ours have 100."""
+"""Largest alias file, bytes; ours have 100 to 1000."""
+
+HISTORY_MAX: Final = 20
+"""Versions that an alias remembers; more roll backs in a row nobody makes."""
+
+THRESHOLD_MAX_BYTES: Final = 65_536
+"""Largest threshold file, bytes; ours have up to 20,000."""
 
 # The first two as in settings.ModelSettings.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -33,7 +44,7 @@ _ALIAS: Final = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
-class AliasRecord(msgspec.Struct, frozen=True):
+class AliasRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Content of an alias file.
 
     Parameters
@@ -43,12 +54,21 @@ class AliasRecord(msgspec.Struct, frozen=True):
     updated_at : str
         When it was moved, RFC 3339 in UTC.
     updated_by : str
-        Who moved it, ``user@host``.
+        Who moved it, ``user@host``, or the id of the worker that rolled back.
+    reason : str
+        Why, in one line.
+    history : tuple of str
+        Versions that it named before, newest first, at most `HISTORY_MAX`: where roll backs go.
+    held : dict of str to str
+        Versions that were rolled back automatically, and until when (RFC 3339) no worker takes them.
     """
 
     version: str
     updated_at: str = ""
     updated_by: str = ""
+    reason: Annotated[str, Meta(max_length=500)] = ""
+    history: tuple[str, ...] = ()
+    held: dict[str, str] = {}
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -58,9 +78,10 @@ class AliasRecord(msgspec.Struct, frozen=True):
         except RecursionError as error:
             message = "nested too deeply"
             raise ValueError(message) from error
-        if not is_version(record.version):
-            message = f"version is {record.version[:60]!r}, expected a number as text"
-            raise ValueError(message)
+        for version in (record.version, *record.history, *record.held):
+            if not is_version(version):
+                message = f"version is {version[:60]!r}, expected a number as text"
+                raise ValueError(message)
         return record
 
     def to_json(self) -> bytes:
@@ -124,3 +145,9 @@ def alias_path(name: str, alias: str) -> str:
         )
         raise RegistryError(message)
     return f"{name}/aliases/{alias}.json"
+
+
+def threshold_path(name: str) -> str:
+    """Return the path of a model's threshold file, relative to the registry."""
+    check_name(name)
+    return f"{name}/threshold.json"

@@ -8,9 +8,11 @@ import getpass
 import os
 import socket
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from anoean_stream.detector.bundle import FILES, MAX_BYTES, Bundle, Manifest, read_bundle
 from anoean_stream.detector.confinedfiles import RefusedFileError, read_confined
@@ -21,8 +23,10 @@ from anoean_stream.detector.signature import (
     TrustedKeys,
     sign_manifest,
 )
+from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.errors import (
     BundleError,
+    ConflictError,
     ModelNotFoundError,
     RegistryError,
     SignatureError,
@@ -31,14 +35,17 @@ from anoean_stream.errors import (
 from anoean_stream.registry.layout import (
     ALIAS_MAX_BYTES,
     CHAMPION,
+    HISTORY_MAX,
     MANIFEST,
     PREVIOUS,
+    THRESHOLD_MAX_BYTES,
     AliasRecord,
     alias_path,
     check_name,
     is_alias,
     is_name,
     is_version,
+    threshold_path,
     version_folder,
 )
 from anoean_stream.registry.store import open_store
@@ -359,12 +366,20 @@ class Registry:
         raise RegistryError(message)
 
     def set_alias(
-        self, name: str, alias: str, version: str, *, by: str | None = None
+        self,
+        name: str,
+        alias: str,
+        version: str,
+        *,
+        by: str | None = None,
+        reason: str = "",
+        if_version: str | None = None,
     ) -> str | None:
         """Let an alias name a version, in one step for every reader.
 
         Moving the champion also lets `PREVIOUS` name the old one. That is written first: a crash
-        between the two leaves the champion as it was.
+        between the two leaves the champion as it was. A version that was held back by an automatic
+        roll back is free again: this is what a person wants.
 
         Parameters
         ----------
@@ -376,6 +391,10 @@ class Registry:
             Number of a version that exists.
         by : str, optional
             Who moves it; ``user@host`` of this process if left out.
+        reason : str
+            Why, in one line; shortened to 500 characters.
+        if_version : str, optional
+            Move it only if it names this version now.
 
         Returns
         -------
@@ -386,21 +405,220 @@ class Registry:
         ------
         ModelNotFoundError
             When there is no such version.
+        ConflictError
+            When somebody else moved it meanwhile, or it does not name `if_version`.
         RegistryError
             When the store cannot be written.
         """
         path = alias_path(name, alias)
         if not (is_version(version) and self._is_whole(name, int(version))):
             raise self._no_such_version(name, version)
-        before = self._version_before(path)
-        updated_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        who = by or _who()
-        if alias == CHAMPION and before is not None and before != version:
-            record = AliasRecord(before, updated_at, who)
-            self._store.replace(alias_path(name, PREVIOUS), record.to_json())
-        record = AliasRecord(version, updated_at, who)
-        self._store.replace(path, record.to_json())
-        return before
+        found, before = self._read_alias(path)
+        self._check_names(name, alias, before, if_version)
+        record = AliasRecord(
+            version,
+            _now(),
+            by or who_am_i(),
+            reason[:500],
+            history=() if before is None else _history(before, version),
+            held={} if before is None else _still_held(before, free=version),
+        )
+        if alias == CHAMPION and before is not None and before.version != version:
+            self._write_previous(name, before.version, record)
+        self._exchange(name, alias, found, record)
+        return None if before is None else before.version
+
+    def roll_back(
+        self,
+        name: str,
+        *,
+        by: str | None = None,
+        reason: str = "",
+        if_version: str | None = None,
+        hold_down_s: float = 0.0,
+    ) -> tuple[str, str]:
+        """Let `CHAMPION` name the version that it named before, in one step for every reader.
+
+        A second roll back goes one further, never to what was rolled back.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model.
+        by, reason, if_version
+            As in `set_alias`.
+        hold_down_s : float
+            Seconds in which no worker takes the version that is left; 0 does not hold it back.
+
+        Returns
+        -------
+        tuple of str
+            The version that was left, and the one that is champion now.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no champion, or none before it that still exists.
+        ConflictError
+            When somebody else moved it meanwhile, or it does not name `if_version`.
+        """
+        found, before = self._read_alias(alias_path(name, CHAMPION))
+        if before is None:
+            raise self._no_such_alias(name, CHAMPION)
+        self._check_names(name, CHAMPION, before, if_version)
+        earlier = before.history or self._previous_of(name, before.version)
+        whole = [version for version in earlier if self._is_whole(name, int(version))]
+        if not whole:
+            message = (
+                f"model {name!r} has no version to roll back to: {CHAMPION} names {before.version} and "
+                f"named no other that still exists; choose one of {_listed(self.version_numbers(name))} "
+                f"with `anoean models promote {name} VERSION --force --reason ...`"
+            )
+            raise ModelNotFoundError(message)
+        target = whole[0]
+        held = _still_held(before, free=target)
+        if hold_down_s > 0:
+            until = datetime.now(UTC) + timedelta(seconds=hold_down_s)
+            held[before.version] = _rfc3339(until)
+        record = AliasRecord(
+            target,
+            _now(),
+            by or who_am_i(),
+            reason[:500],
+            history=earlier[earlier.index(target) + 1 :],
+            held=held,
+        )
+        self._exchange(name, CHAMPION, found, record)
+        # Afterwards: a crash in between leaves previous naming what is champion, which does no harm.
+        if record.history:
+            self._write_previous(name, record.history[0], record)
+        else:
+            self._store.remove(alias_path(name, PREVIOUS))
+        return before.version, target
+
+    def remove_alias(self, name: str, alias: str) -> str | None:
+        """Remove an alias, and return the version that it named; None when there was none.
+
+        Raises
+        ------
+        RegistryError
+            For the champion, without which no worker starts.
+        """
+        if alias == CHAMPION:
+            message = f"{CHAMPION} cannot be removed: workers serve it; promote another version"
+            raise RegistryError(message)
+        before = self._read_alias(alias_path(name, alias))[1]
+        self._store.remove(alias_path(name, alias))
+        return None if before is None else before.version
+
+    def threshold(self, name: str) -> "ThresholdFile":
+        """Return the threshold that was asked for, and earlier ones; an empty file when none was.
+
+        Raises
+        ------
+        RegistryError
+            When the file cannot be read or understood.
+        """
+        return self._read_threshold(name)[1]
+
+    def set_threshold(self, name: str, choice: ThresholdChoice | None) -> ThresholdChoice | None:
+        """Ask for a threshold from now on; None for that of settings or model. Return the one before.
+
+        Raises
+        ------
+        ConflictError
+            When somebody else set one meanwhile.
+        RegistryError
+            When the store cannot be written.
+        """
+        data, before = self._read_threshold(name)
+        self._write_threshold(name, data, before.then(choice))
+        return before.choice
+
+    def roll_back_threshold(
+        self, name: str
+    ) -> tuple[ThresholdChoice | None, ThresholdChoice | None]:
+        """Ask for the threshold before the present one again; return the one left, and that.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When none was set before.
+        ConflictError
+            When somebody else set one meanwhile.
+        """
+        data, before = self._read_threshold(name)
+        if not before.earlier:
+            message = (
+                f"model {name!r} has no earlier threshold to roll back to; see "
+                f"`anoean threshold show`, set one with `anoean threshold set`"
+            )
+            raise ModelNotFoundError(message)
+        after = ThresholdFile(choice=before.earlier[0], earlier=before.earlier[1:])
+        self._write_threshold(name, data, after)
+        return before.choice, after.choice
+
+    def _read_threshold(self, name: str) -> "tuple[bytes | None, ThresholdFile]":
+        path = threshold_path(name)
+        try:
+            data = self._store.read(path, max_bytes=THRESHOLD_MAX_BYTES)
+        except FileNotFoundError:
+            return None, ThresholdFile()
+        try:
+            return data, msgspec.json.decode(data, type=ThresholdFile)
+        except (ValueError, RecursionError) as error:
+            message = (
+                f"{self.url.rstrip('/')}/{path} is no threshold file ({brief(error)}); remove it, then "
+                f"set the threshold with `anoean threshold set`"
+            )
+            raise RegistryError(message) from error
+
+    def _write_threshold(self, name: str, found: bytes | None, file: "ThresholdFile") -> None:
+        data = msgspec.json.format(msgspec.json.encode(file), indent=2)
+        if not self._store.exchange(threshold_path(name), data, expected=found):
+            message = f"the threshold of model {name!r} was set by somebody else meanwhile; look at it with `anoean threshold show`, then set it again"
+            raise ConflictError(message)
+
+    def _check_names(
+        self, name: str, alias: str, before: AliasRecord | None, if_version: str | None
+    ) -> None:
+        seen = None if before is None else before.version
+        if if_version is not None and seen != if_version:
+            message = (
+                f"{name}@{alias} names version {seen}, not {if_version}: somebody moved it meanwhile; "
+                f"look at `anoean models list {name}`, then decide again"
+            )
+            raise ConflictError(message)
+
+    def _exchange(self, name: str, alias: str, found: bytes | None, record: AliasRecord) -> None:
+        if not self._store.exchange(alias_path(name, alias), record.to_json(), expected=found):
+            now = self._read_alias(alias_path(name, alias))[1]
+            message = (
+                f"{name}@{alias} was moved by {now.updated_by if now else 'somebody'} to version "
+                f"{now.version if now else None} meanwhile; look at `anoean models list {name}`, then "
+                "decide again"
+            )
+            raise ConflictError(message)
+
+    def _write_previous(self, name: str, version: str, move: AliasRecord) -> None:
+        record = AliasRecord(version, move.updated_at, move.updated_by, move.reason)
+        self._store.replace(alias_path(name, PREVIOUS), record.to_json())
+
+    def _previous_of(self, name: str, version: str) -> tuple[str, ...]:
+        """Return what `PREVIOUS` names, for a champion that was written without a history."""
+        previous = self._read_alias(alias_path(name, PREVIOUS))[1]
+        return () if previous is None or previous.version == version else (previous.version,)
+
+    def _read_alias(self, path: str) -> tuple[bytes | None, AliasRecord | None]:
+        """Return an alias file's bytes and content; a broken one has none, it is mended by writing."""
+        try:
+            data = self._store.read(path, max_bytes=ALIAS_MAX_BYTES)
+        except FileNotFoundError:
+            return None, None
+        try:
+            return data, AliasRecord.from_json(data)
+        except ValueError:
+            return data, None
 
     def _check_signature(self, manifest: bytes, *, name: str, version: str) -> str | None:
         if self._trusted is None:
@@ -428,12 +646,6 @@ class Registry:
         check_name(name)
         found = self._store.children(f"{name}/versions")
         return sorted(int(version) for version in found if is_version(version))
-
-    def _version_before(self, path: str) -> str | None:
-        try:
-            return AliasRecord.from_json(self._store.read(path, max_bytes=ALIAS_MAX_BYTES)).version
-        except (FileNotFoundError, ValueError):
-            return None  # a broken alias file is mended by writing it
 
     def _is_whole(self, name: str, number: int) -> bool:
         return self._store.exists(f"{version_folder(name, str(number))}/{MANIFEST}")
@@ -512,9 +724,49 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def _who() -> str:
+def who_am_i() -> str:
+    """Return ``user@host`` of this process."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())  # a container's user often has no name
     return f"{user}@{socket.gethostname()}"
+
+
+class ThresholdFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The threshold that was asked for, and earlier ones, newest first.
+
+    Parameters
+    ----------
+    choice : ThresholdChoice or None
+        None: that of settings or model.
+    earlier : tuple of ThresholdChoice or None
+        At most `HISTORY_MAX`.
+    """
+
+    choice: ThresholdChoice | None = None
+    earlier: tuple[ThresholdChoice | None, ...] = ()
+
+    def then(self, choice: ThresholdChoice | None) -> "ThresholdFile":
+        """Return the file after another choice."""
+        return ThresholdFile(choice, (self.choice, *self.earlier)[:HISTORY_MAX])
+
+
+def _history(before: AliasRecord, version: str) -> tuple[str, ...]:
+    if before.version == version:
+        return before.history
+    rest = tuple(one for one in before.history if one not in {before.version, version})
+    return (before.version, *rest)[:HISTORY_MAX]
+
+
+def _still_held(before: AliasRecord, *, free: str) -> dict[str, str]:
+    now = _now()
+    return {one: until for one, until in before.held.items() if until > now and one != free}
+
+
+def _now() -> str:
+    return _rfc3339(datetime.now(UTC))
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,6 +11,7 @@ folder is claimed first and its ``last`` file is written last, so a reader that 
 sees the whole folder.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -75,6 +76,16 @@ class Store(Protocol):
 
     def replace(self, path: str, data: bytes) -> None:
         """Write a file in one step: a reader sees the old content or the new."""
+
+    def exchange(self, path: str, data: bytes, *, expected: bytes | None) -> bool:
+        """Write a file in one step if its content is the expected one; None: if there is none.
+
+        False, and nothing is written, when it is another: of two writers that expect the same, one
+        succeeds.
+        """
+
+    def remove(self, path: str) -> bool:
+        """Remove a file; False when there was none."""
 
 
 def open_store(url: str) -> Store:
@@ -192,6 +203,31 @@ class LocalStore:
             finally:
                 staging.unlink(missing_ok=True)
 
+    def exchange(self, path: str, data: bytes, *, expected: bytes | None) -> bool:
+        """Compare and write under a lock of the kernel, which a crash releases."""
+        target = self._root / path
+        with self._errors("write", path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(target.parent / f"{_HIDDEN}lock", os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                found = target.read_bytes() if target.exists() else None
+                if found != expected:
+                    return False
+                self.replace(path, data)
+            finally:
+                os.close(lock)
+        return True
+
+    def remove(self, path: str) -> bool:
+        """Remove a file."""
+        with self._errors("remove", path):
+            try:
+                (self._root / path).unlink()
+            except FileNotFoundError:
+                return False
+        return True
+
     @contextmanager
     def _errors(self, verb: str, path: str) -> Iterator[None]:
         try:
@@ -279,6 +315,27 @@ class ObjectStore:
         """Write one object: object services replace it whole; SFTP and HDFS write it in place."""
         with self._errors("write", path):
             self._pipe(self._full(path), data)
+
+    def exchange(self, path: str, data: bytes, *, expected: bytes | None) -> bool:
+        """Compare, then write: between the two lies a round trip in which another may write."""
+        with self._errors("write", path), self._claiming:
+            try:
+                found = bytes(self._filesystem.cat_file(self._full(path)))
+            except FileNotFoundError:
+                found = None
+            if found != expected:
+                return False
+            self._pipe(self._full(path), data)
+        return True
+
+    def remove(self, path: str) -> bool:
+        """Remove one object."""
+        with self._errors("remove", path):
+            try:
+                self._filesystem.rm_file(self._full(path))
+            except FileNotFoundError:
+                return False
+        return True
 
     def _claim(self, folder: str) -> bool:
         token = uuid4().hex.encode()

@@ -7,72 +7,22 @@ A chunk is acknowledged when every alert and dead letter made from it is, and no
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import faust
 from mode import Service
 
 from anoean_stream.delivery.parcels import Acknowledge, Delivery, Parcel
-from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.overload.episode import Overload
-from anoean_stream.pipeline import Pipeline, Verdict
+from anoean_stream.pipeline import Verdict
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.deadlimit import DeadLimit
+from anoean_stream.serving.scorer import Scorer
 
 UNDELIVERED_VERDICTS: Final = 2
 """Verdicts that may wait for the brokers: with 1 the scorer would idle during a delivery, with
 more only memory and the repeats after a crash would grow."""
-
-
-class Scorer:
-    """Runs the pipeline in one thread; the model is swapped between two chunks.
-
-    One thread, so that no chunk is scored by half a model and no lock is needed.
-
-    Parameters
-    ----------
-    health : Health
-        Learns since when a chunk is being scored.
-    metrics : Metrics
-        Learns how long it took.
-    """
-
-    def __init__(self, *, health: Health, metrics: Metrics) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="anoean-score")
-        self._pipeline: Pipeline | None = None
-        self._health = health
-        self._metrics = metrics
-
-    def swap(self, pipeline: Pipeline) -> None:
-        """Use another pipeline from the next chunk on; call it in the event loop."""
-        self._pipeline = pipeline
-
-    async def run(self, chunk: Chunk) -> Verdict:
-        """Judge a chunk without blocking the event loop.
-
-        Raises
-        ------
-        RuntimeError
-            Before the first `swap`: the transport hands out no chunk without a model.
-        """
-        pipeline = self._pipeline
-        if pipeline is None:
-            message = "a chunk arrived before any model was loaded"
-            raise RuntimeError(message)
-        started = time.monotonic()
-        self._health.scoring(started)
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, pipeline.score_chunk, chunk)
-        finally:
-            self._health.scoring(None)
-            self._metrics.scoring_seconds.observe(time.monotonic() - started)
-
-    def close(self) -> None:
-        """Let the thread end; a chunk that is being scored is finished first."""
-        self._executor.shutdown(wait=False)
 
 
 class Outbox(Service):

@@ -2,12 +2,12 @@
 
 ::
 
-    registry --ModelWatch--> Scorer <--agent-- transport <-- flows
-                               |
-                             Outbox --> anomalies, dead letters
+    registry --Serving--> Scorer <--agent-- transport <-- flows
+                            |
+                          Outbox --> anomalies, dead letters
 
-Services start in this order and stop in reverse: producer, web server, access check, model watch,
-outbox, consumer, agents. So the probes answer while the worker waits for a model, and the outbox
+Services start in this order and stop in reverse: producer, web server, access check, what serves
+models, outbox, consumer, agents. So the probes answer while the worker waits for a model, and the outbox
 still delivers while the consumer drains.
 """
 
@@ -26,11 +26,9 @@ from faust.types import TP
 from mode import Service
 from mode.types import ServiceT
 
-from anoean_stream.agents import Outbox, Scorer, add_detector
+from anoean_stream.agents import Outbox, add_detector
 from anoean_stream.delivery.at_least_once import AtLeastOnce
 from anoean_stream.delivery.exactly_once import ExactlyOnce
-from anoean_stream.detector.bundle import Bundle, ServedModel
-from anoean_stream.errors import BundleError, ConfigError, IncompatibleBundleError, RegistryError
 from anoean_stream.kafka.access import AccessCheck
 from anoean_stream.kafka.consumer import Consumer
 from anoean_stream.kafka.faults import is_unknown_topic
@@ -41,10 +39,10 @@ from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.observe.web import WebServer
 from anoean_stream.overload.episode import Overload
-from anoean_stream.pipeline import Pipeline, verify_bundle
 from anoean_stream.records.deadlimit import DeadLimit
 from anoean_stream.registry.registry import Registry
-from anoean_stream.registry.watch import ModelWatch
+from anoean_stream.serving.scorer import Scorer
+from anoean_stream.serving.service import Serving
 from anoean_stream.settings import Settings
 
 log = structlog.get_logger("anoean.app")
@@ -93,7 +91,6 @@ class WorkerApp(faust.App):
     BootStrategy = _Boot
 
     wire: Wire
-    model_loaded: asyncio.Event
     settings: Settings
     scorer: Scorer
     health: Health
@@ -186,80 +183,6 @@ class _Listener(WireListener):
         self._metrics.partitions.set(len(self._assigned))
 
 
-class ModelService(Service):
-    """Follows the alias in the registry; each new model becomes a pipeline, then the one in use."""
-
-    def __init__(self, app: WorkerApp, registry: Registry, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        settings = app.settings
-        self._app = app
-        self._worker_id = worker_id(settings)
-        self._watch = ModelWatch(
-            registry,
-            name=settings.model.name,
-            alias=settings.model.alias,
-            poll_interval_s=settings.registry.poll_interval_s,
-            poll_jitter=settings.registry.poll_jitter,
-            verify=self._verify,
-            on_model=self._use,
-            on_refused=self._refused,
-        )
-
-    @Service.task
-    async def _follow(self) -> None:
-        await self._watch.run()
-
-    async def on_stop(self) -> None:
-        """Stop looking; a load under way is abandoned."""
-        self._watch.stop()
-
-    def _verify(self, bundle: Bundle) -> None:
-        """Check, in the loading thread, what `Pipeline` would otherwise stumble over later."""
-        verify_bundle(bundle)
-        rate = self._app.settings.scoring.false_positive_rate
-        if rate is not None:
-            try:
-                bundle.detector.calibration.threshold(rate)
-            except ConfigError as error:
-                raise IncompatibleBundleError(str(error), file="calibration.safetensors") from error
-
-    def _use(self, model: ServedModel) -> None:
-        app = self._app
-        pipeline = Pipeline(
-            model,
-            scoring=app.settings.scoring,
-            alerts=app.settings.alerts,
-            worker_id=self._worker_id,
-        )
-        app.scorer.swap(pipeline)
-        before, app.health.model = app.health.model, f"{model.name}@{model.version}"
-        app.metrics.model_info.clear()
-        app.metrics.model_info.labels(model.name, model.version, model.bundle.sha256).set(1)
-        app.metrics.model_loaded_at.set(time.time())
-        app.metrics.model_swaps.inc()
-        log.info(
-            "model_in_use",
-            model=app.health.model,
-            before=before,
-            threshold=round(max(pipeline.threshold, 0.0), 4),
-            sha256=model.bundle.sha256[:12],
-        )
-        app.model_loaded.set()
-
-    def _refused(self, name: str, version: str | None, error: BundleError | RegistryError) -> None:
-        health = self._app.health
-        health.model_problem = str(error)
-        if version is not None:
-            self._app.metrics.model_refused.inc()
-        log.warning(
-            "model_refused" if version is not None else "model_not_found",
-            model=name,
-            version=version,
-            reason=str(error),
-            serving=health.model,
-        )
-
-
 class LastNotice(Service):
     """Says, when the worker stops while it samples, what was dropped since the last notice."""
 
@@ -307,11 +230,20 @@ def make_app(settings: Settings) -> WorkerApp:
     scorer = Scorer(health=health, metrics=metrics)
     app = WorkerApp(settings.consumer.group_id, **FAUST_SETTINGS)
     app.settings, app.health, app.metrics, app.scorer = settings, health, metrics, scorer
-    app.model_loaded = asyncio.Event()
     overload = Overload(settings.overload, worker_id=worker_id(settings))
     listener = _Listener(health, metrics, overload)
-    granted = asyncio.Event()
-    app.wire = Wire(settings=settings, gate=Gates(granted, app.model_loaded), listener=listener)
+    granted, loaded = asyncio.Event(), asyncio.Event()
+    app.wire = Wire(settings=settings, gate=Gates(granted, loaded), listener=listener)
+    serving = Serving(
+        settings,
+        Registry.from_settings(settings.registry),
+        scorer=scorer,
+        health=health,
+        metrics=metrics,
+        worker_id=worker_id(settings),
+        loaded=loaded,
+        stop_clock=app.wire.stop_clock,
+    )
     delivery = _delivery(app)
     outbox = Outbox(
         delivery,
@@ -322,12 +254,11 @@ def make_app(settings: Settings) -> WorkerApp:
             run=settings.scoring.dead_run_limit,
         ),
     )
-    models = ModelService(app, Registry.from_settings(settings.registry))
     web = WebServer(settings.web, health=health, metrics=metrics)
     last_notice, access = LastNotice(app, overload), AccessCheck(settings, granted)
     pages = (web,) if settings.web.enabled else ()
     transactions = (delivery,) if isinstance(delivery, ExactlyOnce) else ()
-    app.own_services = (*pages, access, *transactions, models, last_notice, outbox)
+    app.own_services = (*pages, access, *transactions, *serving.services, last_notice, outbox)
     add_detector(app, topic=settings.topics.input, scorer=scorer, outbox=outbox, overload=overload)
     return app
 

@@ -128,6 +128,71 @@ class Metrics:
             registry=registry,
         )
 
+        self.threshold = prometheus.Gauge(
+            "anoean_threshold", "Score above which a record alerts.", registry=registry
+        )
+        self.swap_pause_seconds = prometheus.Histogram(
+            "anoean_swap_pause_seconds",
+            "Time without scoring before the first chunk of a new model; idle time counts, so look at it "
+            "under load.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.scoring_gap_seconds = prometheus.Histogram(
+            "anoean_scoring_gap_seconds",
+            "Time between two chunks in which the scoring thread judged none; mostly idle time.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.rollbacks = prometheus.Counter(
+            "anoean_rollbacks",
+            "Models that this worker took back by itself, by the rule that they broke "
+            "(docs/operations.md).",
+            ["rule"],
+            registry=registry,
+        )
+        self.news_lost = prometheus.Counter(
+            "anoean_news_lost",
+            "Records for the audit, control and workers topics that no broker took; alerts are not "
+            "among them.",
+            ["topic"],
+            registry=registry,
+        )
+
+        # What a candidate would do (alias shadow).
+        self.shadow_records = prometheus.Counter(
+            "anoean_shadow_records",
+            "Records that champion and candidate scored.",
+            registry=registry,
+        )
+        self.shadow_alerts = prometheus.Counter(
+            "anoean_shadow_alerts",
+            "Of these, above the threshold of the champion, of the candidate, of both.",
+            ["by"],
+            registry=registry,
+        )
+        self.shadow_dead = prometheus.Counter(
+            "anoean_shadow_dead",
+            "Records that the champion scored and the candidate could not.",
+            registry=registry,
+        )
+        self.shadow_left_out = prometheus.Counter(
+            "anoean_shadow_left_out_chunks",
+            "Chunks drawn for comparison that shadow.time_share did not allow.",
+            registry=registry,
+        )
+        self.shadow_correlation = prometheus.Gauge(
+            "anoean_shadow_rank_correlation",
+            "Spearman's correlation of the scores of both, in the last report.",
+            registry=registry,
+        )
+        self.shadow_score = prometheus.Gauge(
+            "anoean_shadow_score",
+            "Quantiles of the scores in the last report.",
+            ["by", "quantile"],
+            registry=registry,
+        )
+
         # Where the worker stands in the topic.
         self.partitions = prometheus.Gauge(
             "anoean_partitions_assigned", "Partitions of this worker.", registry=registry
@@ -155,6 +220,10 @@ class Metrics:
             registry=registry,
         )
         self.started_at.set_to_current_time()
+
+    def value(self, sample: str) -> int:
+        """Return a counter by its name on the page, 0 when there is no such sample."""
+        return int(self.registry.get_sample_value(sample) or 0)
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

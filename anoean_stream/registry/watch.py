@@ -6,12 +6,12 @@ serves goes on serving.
 """
 
 import asyncio
-import random
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Final
+from typing import Generic, TypeVar
 
-from anoean_stream.detector.bundle import Bundle, ServedModel
+from anoean_stream.detector.bundle import ServedModel
 from anoean_stream.errors import (
     BundleError,
     IncompatibleBundleError,
@@ -21,17 +21,20 @@ from anoean_stream.errors import (
 from anoean_stream.registry.layout import AliasRecord
 from anoean_stream.registry.registry import Registry
 
-_MIN_WAIT_S: Final = 0.01
-"""Seconds. Below, a jitter drawn badly would spin; above 0.1, the shortest interval of the
-settings, it would not be kept."""
+T = TypeVar("T")
 
 
-class ModelWatch:
-    """Polls one alias of one model, on the event loop that calls `run`.
+def _never(record: AliasRecord) -> bool:
+    del record
+    return False
 
-    Each poll reads one small file. When it changed, or the last attempt failed, the version is
-    loaded, its hashes, shapes and weights are checked, and `verify` is called; then `on_model`.
-    A refused version is tried again at each poll (a copy may be under way, a store may come back)
+
+class ModelWatch(Generic[T]):
+    """Looks at one alias of one model whenever `poll_now` is called.
+
+    Each look reads one small file. When it changed, or the last attempt failed, the version is
+    loaded, its hashes, shapes and weights are checked, and `prepare` is called; then `on_model`.
+    A refused version is tried again at each look (a copy may be under way, a store may come back)
     but for one that is intact and made for another worker, which no waiting mends.
 
     Parameters
@@ -42,30 +45,20 @@ class ModelWatch:
         Name of the model.
     alias : str
         Alias to follow.
-    poll_interval_s : float
-        Seconds between polls, > 0.
-    poll_jitter : float
-        Random part of the interval, 0 to 0.9: each wait is drawn from interval * (1 +- jitter).
-    verify : callable
-        Checks what the registry cannot (golden batch, the worker's preset) and raises BundleError.
-        Called in the thread that loads.
+    prepare : callable
+        Checks what the registry cannot (golden batch, the worker's traffic), raises BundleError, and
+        returns what will serve. Called in the thread that loads.
     on_model : callable
-        Receives each new ServedModel, on the event loop; must not block.
+        Receives what `prepare` returned for each new model, on the event loop; must not block.
     on_refused : callable
         Receives name, version (None when the alias itself cannot be read) and the error, on the
-        event loop; once for each version and kind of error, not at every poll.
+        event loop; once for each version and kind of error, not at every look.
+    on_absent : callable, optional
+        Called at each look that finds no such alias, which is then no error.
+    is_held : callable, optional
+        Tells of an alias record whether its version must not be taken now.
     executor : Executor, optional
         Threads to load in; the loop's default executor if left out.
-
-    Examples
-    --------
-    ::
-
-        watch = ModelWatch(registry, name="edge", alias="champion", ...)
-        task = asyncio.create_task(watch.run())
-        ...
-        watch.stop()
-        await task
     """
 
     def __init__(
@@ -74,62 +67,48 @@ class ModelWatch:
         *,
         name: str,
         alias: str,
-        poll_interval_s: float,
-        poll_jitter: float,
-        verify: Callable[[Bundle], None],
-        on_model: Callable[[ServedModel], None],
+        prepare: Callable[[ServedModel], T],
+        on_model: Callable[[T], None],
         on_refused: Callable[[str, str | None, BundleError | RegistryError], None],
+        on_absent: Callable[[], None] | None = None,
+        is_held: Callable[[AliasRecord], bool] = _never,
         executor: Executor | None = None,
     ) -> None:
         self._registry = registry
         self._name = name
         self._alias = alias
-        self._poll_interval_s = poll_interval_s
-        self._poll_jitter = poll_jitter
-        self._verify = verify
+        self._prepare = prepare
         self._on_model = on_model
         self._on_refused = on_refused
+        self._on_absent = on_absent
+        self._is_held = is_held
         self._executor = executor
         self._served: ServedModel | None = None
         self._settled: AliasRecord | None = None
+        self._seen: AliasRecord | None = None
+        self._answered_at: float | None = None
         self._reported: set[tuple[str | None, type[Exception], str | None]] = set()
         self._polling = asyncio.Lock()
-        self._stopping = asyncio.Event()
-        self._random = random.Random()
 
     @property
     def served(self) -> ServedModel | None:
         """The model handed over last; None before the first."""
         return self._served
 
-    async def run(self) -> None:
-        """Poll until `stop` is called or the task is cancelled.
+    @property
+    def seen(self) -> AliasRecord | None:
+        """The alias as it was read last; None before the first look and while there is none."""
+        return self._seen
 
-        A load under way is abandoned then: its thread ends by itself, its model is not handed over.
+    @property
+    def answered_at(self) -> float | None:
+        """When the registry answered last, monotonic seconds; None before the first answer."""
+        return self._answered_at
 
-        Raises
-        ------
-        Exception
-            Whatever is neither a BundleError nor a RegistryError: a bug, which ends the process.
-        """
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            while not self._stopping.is_set():
-                polling = asyncio.ensure_future(self.poll_now())
-                try:
-                    await asyncio.wait({polling, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    polling.cancel()  # without effect on a poll that is done
-                await asyncio.wait({polling})
-                if not polling.cancelled():
-                    polling.result()
-                await asyncio.wait({stopping}, timeout=self._wait_s())
-        finally:
-            stopping.cancel()
-
-    def stop(self) -> None:
-        """Let `run` return at once; call it on the event loop. Calling it again does nothing."""
-        self._stopping.set()
+    def took(self, model: ServedModel | None) -> None:
+        """Note that another model serves by now, or none; the alias is looked at anew."""
+        self._served = model
+        self._settled = None
 
     async def poll_now(self) -> bool:
         """Look once, without waiting for the interval; concurrent calls take turns.
@@ -143,14 +122,13 @@ class ModelWatch:
         async with self._polling:
             version: str | None = None
             try:
-                record = await loop.run_in_executor(
-                    self._executor, self._registry.alias_record, self._name, self._alias
-                )
-                version = record.version
-                self._forget_outages()
-                if record == self._settled:
+                record = await self._look()
+                if record is None:
                     return False
-                bundle = await loop.run_in_executor(self._executor, self._load, version)
+                version = record.version
+                if record == self._settled or self._is_held(record):
+                    return False
+                model, prepared = await loop.run_in_executor(self._executor, self._load, version)
             except IncompatibleBundleError as error:
                 self._refuse(version, error)
                 self._settled = record
@@ -158,14 +136,31 @@ class ModelWatch:
             except (BundleError, RegistryError) as error:
                 self._refuse(version, error)
                 return False
-            return self._hand_over(ServedModel(self._name, version, bundle), record)
+            return self._hand_over(model, prepared, record)
 
-    def _load(self, version: str) -> Bundle:
-        bundle = self._registry.load(self._name, version)
-        self._verify(bundle)
-        return bundle
+    async def _look(self) -> AliasRecord | None:
+        """Read the alias; None: there is none, and that is no error."""
+        loop = asyncio.get_running_loop()
+        try:
+            record = await loop.run_in_executor(
+                self._executor, self._registry.alias_record, self._name, self._alias
+            )
+        except ModelNotFoundError:
+            if self._on_absent is None:
+                raise
+            self._served = self._settled = self._seen = None
+            self._answered()
+            self._on_absent()
+            return None
+        self._seen = record
+        self._answered()
+        return record
 
-    def _hand_over(self, model: ServedModel, record: AliasRecord) -> bool:
+    def _load(self, version: str) -> tuple[ServedModel, T]:
+        model = ServedModel(self._name, version, self._registry.load(self._name, version))
+        return model, self._prepare(model)
+
+    def _hand_over(self, model: ServedModel, prepared: T, record: AliasRecord) -> bool:
         self._settled = record
         self._reported.clear()
         served = self._served
@@ -175,7 +170,7 @@ class ModelWatch:
         ):
             return False  # the alias was written again, or came back from a refused version
         # First the callback: if it raises, this model is not the one that serves.
-        self._on_model(model)
+        self._on_model(prepared)
         self._served = model
         return True
 
@@ -189,13 +184,10 @@ class ModelWatch:
             self._reported.add(key)
             self._on_refused(self._name, version, error)
 
-    def _forget_outages(self) -> None:
+    def _answered(self) -> None:
+        self._answered_at = time.monotonic()
         # The store answers again, so its next outage is news. A refused version stays reported.
         self._reported = {key for key in self._reported if key[0] is not None}
-
-    def _wait_s(self) -> float:
-        spread = self._poll_interval_s * self._poll_jitter
-        return max(_MIN_WAIT_S, self._poll_interval_s + self._random.uniform(-spread, spread))
 
 
 def _file(error: BundleError | RegistryError) -> str | None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from confluent_kafka import KafkaError
 
-from anoean_stream.agents import Outbox, Scorer
+from anoean_stream.agents import Outbox
 from anoean_stream.delivery.at_least_once import AtLeastOnce
 from anoean_stream.delivery.parcels import Parcel
 from anoean_stream.detector.bundle import ServedModel, read_bundle_folder
@@ -21,6 +21,7 @@ from anoean_stream.observe.metrics import Metrics
 from anoean_stream.pipeline import Pipeline, Verdict
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.deadlimit import DeadLimit
+from anoean_stream.serving.scorer import Scorer
 from anoean_stream.settings import AlertSettings, ScoringSettings, TopicSettings
 from tests.support.models import attack_row, make_bundle, make_rows
 

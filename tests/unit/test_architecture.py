@@ -41,7 +41,18 @@ ARROWS: dict[str, set[str]] = {
     "simulate": {"records", "features"},
     "reconcile": {"records"},
     "delivery": {"pipeline", "records", "detector", "features", "kafka"},
+    "compare": {"pipeline", "records", "detector", "features"},
+    "serving": {
+        "compare",
+        "pipeline",
+        "records",
+        "detector",
+        "features",
+        "kafka",
+        "registry",
+    },
     "agents": {
+        "serving",
         "delivery",
         "pipeline",
         "overload",
@@ -53,6 +64,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "app": {
         "agents",
+        "serving",
         "delivery",
         "pipeline",
         "overload",

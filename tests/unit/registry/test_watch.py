@@ -19,6 +19,7 @@ from anoean_stream.errors import (
 )
 from anoean_stream.pipeline import verify_bundle
 from anoean_stream.registry import ModelWatch, Registry
+from anoean_stream.registry.polling import Polling
 from anoean_stream.registry.store import open_store
 from tests.support.models import make_bundle, make_detector, make_golden
 
@@ -53,17 +54,16 @@ class Worker:
         self.model_threads: set[int] = set()
         self.changed = asyncio.Event()
         self._verify = verify
-        self.watch = ModelWatch(
+        self.watch = ModelWatch[ServedModel](
             registry,
             name="edge",
             alias="champion",
-            poll_interval_s=poll_interval_s,
-            poll_jitter=0.1,
-            verify=self._on_verify,
+            prepare=self._prepare,
             on_model=self._on_model,
             on_refused=self._on_refused,
             executor=executor,
         )
+        self.polling = Polling((self.watch.poll_now,), interval_s=poll_interval_s, jitter=0.1)
 
     @property
     def versions(self) -> list[str]:
@@ -74,10 +74,11 @@ class Worker:
             self.changed.clear()
             await self.changed.wait()
 
-    def _on_verify(self, bundle: Bundle) -> None:
+    def _prepare(self, model: ServedModel) -> ServedModel:
         self.loads += 1
         self.load_threads.add(threading.current_thread().name)
-        self._verify(bundle)
+        self._verify(model.bundle)
+        return model
 
     def _on_model(self, model: ServedModel) -> None:
         self.models.append(model)
@@ -165,7 +166,7 @@ def test_a_promoted_version_is_taken_without_a_restart(
 
     async def scenario() -> None:
         worker = Worker(registry, poll_interval_s=0.1)
-        running = asyncio.create_task(worker.watch.run())
+        running = asyncio.create_task(worker.polling.run())
         await worker.until(lambda: worker.versions == ["1"])
 
         publish(registry, bundle_folder(1))
@@ -173,7 +174,7 @@ def test_a_promoted_version_is_taken_without_a_restart(
         registry.set_alias("edge", "champion", "1")
         await worker.until(lambda: worker.versions == ["1", "2", "1"])
 
-        worker.watch.stop()
+        worker.polling.stop()
         await running
         assert worker.refusals == []
 
@@ -374,7 +375,7 @@ def test_without_a_model_it_waits_says_so_once_and_takes_the_first(
 ) -> None:
     async def scenario() -> None:
         worker = Worker(registry, poll_interval_s=0.1)
-        running = asyncio.create_task(worker.watch.run())
+        running = asyncio.create_task(worker.polling.run())
         await worker.until(lambda: bool(worker.refusals))
         for _ in range(3):
             await worker.watch.poll_now()
@@ -382,7 +383,7 @@ def test_without_a_model_it_waits_says_so_once_and_takes_the_first(
         publish(registry, bundle_folder(0))
         await worker.until(lambda: worker.versions == ["1"])
 
-        worker.watch.stop()
+        worker.polling.stop()
         await running
         version, error = worker.refusals[0]
         assert version is None
@@ -437,12 +438,12 @@ def test_a_registry_that_goes_away_and_comes_back_is_reported_each_time(
 def test_stopping_does_not_wait_for_the_interval(registry: Registry) -> None:
     async def scenario() -> None:
         worker = Worker(registry, poll_interval_s=NEVER_S)
-        running = asyncio.create_task(worker.watch.run())
+        running = asyncio.create_task(worker.polling.run())
         await worker.until(lambda: bool(worker.refusals))
         assert not running.done()
 
-        worker.watch.stop()
-        worker.watch.stop()
+        worker.polling.stop()
+        worker.polling.stop()
 
         await running
 
@@ -459,10 +460,10 @@ def test_stopping_abandons_a_load(registry: Registry, bundle_folder: BundleFolde
 
     async def scenario() -> None:
         worker = Worker(registry, verify=slow)
-        running = asyncio.create_task(worker.watch.run())
+        running = asyncio.create_task(worker.polling.run())
         await asyncio.to_thread(loading.wait, DEADLINE_S)
 
-        worker.watch.stop()
+        worker.polling.stop()
         await running
 
         go_on.set()
@@ -476,7 +477,7 @@ def test_cancelling_ends_the_watch(registry: Registry, bundle_folder: BundleFold
 
     async def scenario() -> None:
         worker = Worker(registry)
-        running = asyncio.create_task(worker.watch.run())
+        running = asyncio.create_task(worker.polling.run())
         await worker.until(lambda: worker.versions == ["1"])
 
         running.cancel()
@@ -497,7 +498,7 @@ def test_an_unknown_error_ends_the_watch(registry: Registry, bundle_folder: Bund
         worker = Worker(registry, verify=broken)
 
         with pytest.raises(ZeroDivisionError):
-            await worker.watch.run()
+            await worker.polling.run()
 
         assert worker.refusals == []
 
@@ -523,7 +524,7 @@ def test_polls_at_the_same_time_hand_over_once(
 def test_waits_are_spread_around_the_interval(registry: Registry) -> None:
     worker = Worker(registry, poll_interval_s=10.0)
 
-    waits = [worker.watch._wait_s() for _ in range(500)]
+    waits = [worker.polling._wait_s() for _ in range(500)]
 
     assert min(waits) >= 9.0
     assert max(waits) <= 11.0

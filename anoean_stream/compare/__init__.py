@@ -1,0 +1,1 @@
+"""Two models on the same records: counts, ranks, and the records of which they say different things."""

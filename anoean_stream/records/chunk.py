@@ -1,7 +1,7 @@
 """A run of records of one partition, as fetched: the unit that is scored, acknowledged, committed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from anoean_stream.records.outgoing import Headers
 
@@ -50,3 +50,15 @@ class Chunk:
     def n_records(self) -> int:
         """Number of records B."""
         return len(self.values)
+
+    def head(self, n_records: int) -> "Chunk":
+        """Return the first records of it; all of them when it has no more."""
+        if n_records >= self.n_records:
+            return self
+        return replace(
+            self,
+            values=self.values[:n_records],
+            keys=self.keys[:n_records],
+            offsets=self.offsets[:n_records],
+            timestamps_ms=self.timestamps_ms[:n_records],
+        )

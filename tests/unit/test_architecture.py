@@ -36,6 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "records": {"features", "detector"},
     "overload": {"records"},
     "pipeline": {"records", "detector", "features"},
+    "compare": {"pipeline", "records", "detector", "features"},
     "kafka": {"records"},
     "registry": {"detector", "features", "records"},
     "simulate": {"records", "features"},

@@ -2,23 +2,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
 from anoean_stream.cli.console import out, print_json
+from anoean_stream.cli.labels import DATASET_LABEL, LabelColumnOption, Labels, NormalValueOption
 from anoean_stream.cli.offline import (
     DataDirOption,
     DatasetOption,
     FileArgument,
     ModelOption,
-    Source,
     SplitOption,
     VersionOption,
     judge,
@@ -29,66 +27,13 @@ from anoean_stream.cli.offline import (
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.cli.progress import row_progress
 from anoean_stream.errors import ConfigError, DataError
-from anoean_stream.features.values import to_category
-from anoean_stream.records.files import read_rows, row_to_json
-from anoean_stream.records.kdd import NORMAL_LABEL, clean_label
-
-_DATASET_LABEL: Final = "label"
-
-_LABELS_SHOWN: Final = 10
-"""Labels named in a message: KDD99 has 23, a wrong column may have a million."""
-
-
-@dataclass(slots=True)
-class _Labels:
-    """Labels of the rows that went into the pipeline, gathered on their way."""
-
-    column: str
-    normal: str
-    kinds: list[str] = field(default_factory=list)
-
-    def strip_from(self, records: Source) -> Iterator[bytes]:
-        """Yield each row as a payload without its label, and remember the label."""
-        for number, row in enumerate(read_rows(records.path, columns=records.columns), start=1):
-            self.kinds.append(self._label(row, number, records))
-            yield row_to_json({name: v for name, v in row.items() if name != self.column})
-
-    def _label(self, row: Mapping[str, object], number: int, records: Source) -> str:
-        if self.column not in row:
-            message = (
-                f"{records.path}, row {number}: no column {self.column!r}; it has: "
-                f"{', '.join(row)}; name the label's column with --label-column"
-            )
-            raise DataError(message, column=self.column, row=number)
-        try:
-            label = to_category(row[self.column])
-        except ValueError as error:
-            message = f"{records.path}, row {number}, column {self.column!r}: {error}"
-            raise DataError(message, column=self.column, row=number) from error
-        if label is None:
-            message = (
-                f"{records.path}, row {number}, column {self.column!r}: no label; every row needs "
-                f"one here; leave unlabelled rows out, or score them with `anoean score`"
-            )
-            raise DataError(message, column=self.column, row=number)
-        return clean_label(label) if records.dataset else label
 
 
 def evaluate(
     file: FileArgument = None,
     *,
-    label_column: Annotated[
-        str, typer.Option("--label-column", metavar="NAME", help="Column of the labels.")
-    ] = _DATASET_LABEL,
-    normal_value: Annotated[
-        str | None,
-        typer.Option(
-            "--normal-value",
-            metavar="VALUE",
-            help="Label of normal records; every other label is a kind of anomaly.",
-            show_default=False,
-        ),
-    ] = None,
+    label_column: LabelColumnOption = DATASET_LABEL,
+    normal_value: NormalValueOption = None,
     dataset: DatasetOption = None,
     split: SplitOption = "test",
     data_dir: DataDirOption = None,
@@ -112,16 +57,11 @@ def evaluate(
     """
     settings = load(config, overrides, debug=debug)
     records = source(file, dataset=dataset, split=split, data_dir=data_dir)
-    if records.dataset:
-        label_column, normal_value = _DATASET_LABEL, NORMAL_LABEL
-    if normal_value is None:
-        message = "--normal-value VALUE is missing: which label do normal records have?"
-        raise ConfigError(message)
+    labels = Labels.of(records, column=label_column, normal_value=normal_value)
     figures_of_merit = _figures_of_merit()
     served = open_model(settings, name=model, ref=version)
     pipeline = open_pipeline(settings, served)
 
-    labels = _Labels(label_column.strip(), to_category(normal_value) or normal_value)
     distances: list[NDArray[np.float64]] = []
     anomalous: list[NDArray[np.bool_]] = []
     rows: list[NDArray[np.intp]] = []
@@ -144,7 +84,11 @@ def evaluate(
 
     kinds_G = [labels.kinds[row] for row in np.concatenate(rows).tolist()]
     is_anomaly_G = np.array([kind != labels.normal for kind in kinds_G], dtype=np.bool_)
-    _need_both(is_anomaly_G, labels=labels, records=records)
+    labels.need_both(
+        has_anomalies=bool(is_anomaly_G.any()),
+        has_normals=not is_anomaly_G.all(),
+        records=records,
+    )
     report = {
         "file": str(records.path),
         "model": served.name,
@@ -223,19 +167,6 @@ def _figures_of_merit() -> Callable[
         )
         raise ConfigError(message) from error
     return figures_of_merit
-
-
-def _need_both(is_anomaly_G: NDArray[np.bool_], *, labels: _Labels, records: Source) -> None:
-    if is_anomaly_G.any() and not is_anomaly_G.all():
-        return
-    seen = sorted(set(labels.kinds))
-    shown = ", ".join(seen[:_LABELS_SHOWN]) + (", ..." if len(seen) > _LABELS_SHOWN else "")
-    message = (
-        f"{records.path}, column {labels.column!r}: no scored row is "
-        f"{'normal' if is_anomaly_G.any() else 'an anomaly'}; normal is {labels.normal!r}, labels "
-        f"seen: {shown or 'none'}; figures need both, check --normal-value and --label-column"
-    )
-    raise DataError(message, column=labels.column)
 
 
 def _print(report: dict[str, Any]) -> None:

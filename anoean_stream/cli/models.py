@@ -7,13 +7,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from anoean_stream.cli import model_keys
+from anoean_stream.cli import model_keys, models_evaluation, models_promote
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.detector.bundle import Bundle, Manifest
 from anoean_stream.errors import ModelNotFoundError, SignatureError
 from anoean_stream.pipeline import verify_bundle
-from anoean_stream.registry import CHAMPION, PREVIOUS, Registry, VersionInfo
+from anoean_stream.registry import Registry, VersionInfo
 from anoean_stream.settings import Settings
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app = typer.Typer(
 
 app.command("keygen")(model_keys.keygen)
 app.command("sign")(model_keys.sign)
+app.command("promote")(models_promote.promote)
+app.add_typer(models_evaluation.app, name="evaluation")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 VersionArgument = Annotated[
@@ -186,45 +188,6 @@ def verify(
         f"finite weights and {n_golden} golden scores agree"
     )
     out.print(f"signed by: {_signature_cell(signed)}")
-
-
-@app.command()
-def promote(
-    name: NameArgument,
-    version: VersionArgument,
-    *,
-    alias: Annotated[
-        str, typer.Option("--alias", help="The alias to move; workers serve champion.")
-    ] = CHAMPION,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-    overrides: SetOption = None,
-    debug: DebugOption = False,
-) -> None:
-    """Verify a version, then let an alias name it: workers swap at their next poll.
-
-    The version that was champion becomes previous, so `promote NAME previous` is the way back.
-
-    [bold]Examples[/]
-
-    [cyan]anoean models promote edge 4[/]
-
-    [cyan]anoean models promote edge previous[/]
-
-    [cyan]anoean models promote edge 5 --alias shadow[/]
-    """
-    settings = load(config, overrides, debug=debug)
-    registry = Registry.from_settings(settings.registry)
-    number = registry.resolve(name, version)
-    _verified(registry, name, number)
-    before = registry.set_alias(name, alias, number)
-    if as_json:
-        print_json({"name": name, "alias": alias, "from": before, "to": number})
-        return
-    came_from = "new" if before is None else f"from version {before}"
-    out.print(f"{name}@{alias}: {came_from} to version {number}")
-    if alias == CHAMPION and before not in {None, number}:
-        err.print(f"version {before} is now {name}@{PREVIOUS}")
 
 
 def _verified(registry: Registry, name: str, version: str) -> Bundle:

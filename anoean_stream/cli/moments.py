@@ -1,4 +1,4 @@
-"""Moments on the command line: ``2h`` ago, or an ISO 8601 time."""
+"""Moments on the command line: ``2h`` ago, or an ISO 8601 time; and lengths of time: ``2h``."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -33,13 +33,32 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
     '2026-05-01T10:30:00+00:00'
     """
     try:
-        if ago := _AGO.match(text):
-            return now - timedelta(seconds=float(ago[1]) * _SECONDS[ago[2]])
+        if _AGO.match(text):
+            return now - timedelta(seconds=parse_duration(text))
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as error:
         message = f"{text!r} is no time; give 90s, 15m, 2h, 1d (ago), or 2026-05-01T10:30 (UTC)"
         raise ValueError(message) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that a word means: ``90s``, ``15m``, ``2h``, ``1.5d``.
+
+    Raises
+    ------
+    ValueError
+        When it is none of these.
+
+    Examples
+    --------
+    >>> parse_duration("1.5h")
+    5400.0
+    """
+    if found := _AGO.match(text):
+        return float(found[1]) * _SECONDS[found[2]]
+    message = f"{text!r} is no length of time; give 90s, 15m, 2h or 1.5d"
+    raise ValueError(message)
 
 
 def _parsed(text: str) -> datetime:

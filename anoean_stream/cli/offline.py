@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from anoean_stream.detector.bundle import ServedModel
+from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.errors import ConfigError, DataError
 from anoean_stream.pipeline import Pipeline, Verdict, verify_bundle
 from anoean_stream.records.chunk import Chunk
@@ -146,10 +147,24 @@ def open_model(settings: Settings, *, name: str | None, ref: str | None) -> Serv
     return ServedModel(name, version, bundle)
 
 
-def open_pipeline(settings: Settings, model: ServedModel) -> Pipeline:
-    """Return the worker's pipeline around a model, without explanations: they change no score."""
+def open_pipeline(
+    settings: Settings, model: ServedModel, *, choice: ThresholdChoice | None = None
+) -> Pipeline:
+    """Return the worker's pipeline around a model, without explanations: they change no score.
+
+    Parameters
+    ----------
+    settings : Settings
+        What a worker would be started with.
+    model : ServedModel
+        The model.
+    choice : ThresholdChoice, optional
+        The threshold that the registry asks for.
+    """
     alerts = settings.alerts.model_copy(update={"top_features": 0, "original_max_bytes": 0})
-    return Pipeline(model, scoring=settings.scoring, alerts=alerts, worker_id=_WORKER_ID)
+    return Pipeline(
+        model, scoring=settings.scoring, alerts=alerts, worker_id=_WORKER_ID, choice=choice
+    )
 
 
 def judge(

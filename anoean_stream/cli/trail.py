@@ -61,10 +61,15 @@ def tell(settings: Settings, record: AuditRecord, *, wake: bool = True) -> bool:
     topics = " and ".join(topic for topic, _ in outgoing)
     poll_s = settings.registry.poll_interval_s
     err.print(
-        f"[yellow]note:[/] not told to {topics}: {problem}; the registry is changed all the same"
-        + (f", workers see it at their next poll (registry.poll_interval_s {poll_s:g})" if wake else ""),
+        f"[yellow]note:[/] not told to {topics}: {problem}"
+        + (
+            "; the registry is changed all the same, workers see it at their next poll "
+            f"(registry.poll_interval_s {poll_s:g})"
+            if wake
+            else ""
+        ),
         soft_wrap=True,
-    )  # fmt: skip
+    )
     return False
 
 

@@ -12,7 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from anoean_stream.cli.console import err, out, print_json
+from anoean_stream.cli.gate_view import print_rules
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.promotion import Promotion, promote_through_gate
 from anoean_stream.errors import ConfigError
 from anoean_stream.registry.layout import CHAMPION, version_folder
 from anoean_stream.registry.registry import Registry
@@ -116,7 +118,8 @@ def train(
         bool,
         typer.Option(
             "--promote",
-            help="Make the new version champion; the first version of a model becomes it anyway.",
+            help="Make the new version champion, if the gate lets it (docs/gate.md); the first version "
+            "of a model becomes it anyway.",
             rich_help_panel=_RESULT_PANEL,
             show_default=False,
         ),
@@ -201,22 +204,25 @@ def train(
             progress=terminal,
         )
         version = None if registry is None else registry.publish(result.bundle_folder, name)
-    promoted = False
+    promotion: Promotion | None = None
     if registry is not None and version is not None:
-        promoted = promote or (champion is None and not result.interrupted)
-        if promoted:
-            registry.set_alias(name, CHAMPION, version)
+        if promote or (champion is None and not result.interrupted):
+            promotion = promote_through_gate(settings, registry, name, version)
         bundle = f"{registry.url.rstrip('/')}/{version_folder(name, version)}"
     else:
         bundle = str(folder)
     summary = _summary(result, name=name, version=version, bundle=bundle) | {
-        "champion": promoted,
+        "champion": promotion is not None and promotion.outcome == "promoted",
         "seconds": round(time.perf_counter() - started_s, 3),
     }
     if as_json:
         print_json(summary)
     else:
         _print(summary, champion_before=champion)
+        if promotion is not None:
+            print_rules(promotion)
+    if promotion is not None:
+        promotion.raise_if_refused()
     if result.interrupted:
         raise typer.Exit(_EXIT_INTERRUPTED)
 

@@ -39,6 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "compare": {"pipeline", "records", "detector", "features"},
     "kafka": {"records"},
     "registry": {"detector", "features", "records"},
+    "gate": {"pipeline", "registry", "records", "detector", "features"},
     "simulate": {"records", "features"},
     "reconcile": {"records"},
     "delivery": {"pipeline", "records", "detector", "features", "kafka"},

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Literal
 
-from anoean_stream.cli.times import parse_utc, show_span
+from anoean_stream.cli.times import parse_utc, show_span, try_utc
 from anoean_stream.records.workerreport import WorkerReport
 from anoean_stream.registry.layout import AliasRecord
 
-State = Literal["agreed", "swapping", "disagree", "no_workers"]
+State = Literal["agreed", "swapping", "disagree", "no_workers", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Judgement:
     Parameters
     ----------
     state : str
-        ``agreed``; ``swapping``: they differ, and may for now; ``disagree``: for too long.
+        ``agreed``; ``swapping``: they differ, and may for now; ``disagree``: for too long;
+        ``unknown``: nothing could be read.
     sentence : str
         The state in one sentence, with the next step where there is one.
     differences : tuple of Difference
@@ -116,7 +117,7 @@ def judge(
 def _from_alias(
     followers: Sequence[WorkerReport], alias: str, record: AliasRecord
 ) -> Iterator[Difference]:
-    moved_at = parse_utc(record.updated_at) if record.updated_at else None
+    moved_at = try_utc(record.updated_at)
     for report in followers:
         if report.version == record.version:
             continue

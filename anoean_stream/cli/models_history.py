@@ -1,11 +1,10 @@
 """``anoean models history``: what was done with a model, by whom and why, newest last."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, get_args
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from anoean_stream.cli.audit_reader import read_audit
@@ -15,7 +14,7 @@ from anoean_stream.cli.models_rollback import ModelArgument
 from anoean_stream.cli.moments import SinceOption
 from anoean_stream.cli.options import ConfigOption, DebugOption, SetOption, load
 from anoean_stream.cli.quiet import quiet_librdkafka
-from anoean_stream.cli.times import parse_utc, show_utc
+from anoean_stream.cli.times import show_utc, try_utc
 from anoean_stream.cli.worker_reports import impatient
 from anoean_stream.errors import BrokerError, ConfigError
 from anoean_stream.records.audit import Action, AuditRecord
@@ -109,23 +108,18 @@ def line_of(record: AuditRecord) -> tuple[str, ...]:
     return tuple(printable(cell) for cell in cells)
 
 
-def print_lines(lines: Iterable[Sequence[str]]) -> None:
-    """Print one line for each, in columns; a line that is too long for the terminal is wrapped by it."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("when (UTC)", "who", "what", "from -> to", "why"):
-        table.add_column(heading, no_wrap=True)
-    rows = [[Text(cell) for cell in line] for line in lines]
-    if not rows:
+def print_lines(lines: Sequence[Sequence[str]]) -> None:
+    """Print one line for each, in columns.
+
+    Never cut: a pipe gets whole lines, and a narrow terminal wraps them.
+    """
+    if not lines:
         return
-    for row in rows:
-        table.add_row(*row)
-    # As wide as it wants to be: one line each, in a pipe as well as on a narrow terminal.
-    wide = out.measure(table, options=out.options.update(width=_WIDEST)).maximum
-    out.print(table, width=wide, crop=False, soft_wrap=True)
-
-
-_WIDEST: Final = 10_000
-"""Letters of the longest line; a reason has 500 at the most, a refusal's sentence some more."""
+    headings = ("when (UTC)", "who", "what", "version", "why")
+    widths = [max(len(cell) for cell in column) for column in zip(headings, *lines, strict=True)]
+    for number, line in enumerate((headings, *lines)):
+        padded = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        out.print(Text(padded.rstrip(), "" if number else "bold"), soft_wrap=True)
 
 
 def _change(before: str | None, after: str | None) -> str:
@@ -215,7 +209,6 @@ def _alias_row(alias: str, record: AliasRecord) -> dict[str, Any]:
         "who": record.updated_by,
         "action": "alias_moved",
         "alias": alias,
-        "from_version": record.history[0] if record.history else None,
         "to_version": record.version,
         "earlier": record.history,
         "reason": record.reason,
@@ -227,16 +220,14 @@ def _row_cells(row: dict[str, Any]) -> tuple[str, ...]:
         change = ""
         why = "; ".join(part for part in (row["reason"], row["threshold"]) if part)
     else:
-        change = f"{row['alias']} {_change(row['from_version'], row['to_version'])}"
-        earlier = row["earlier"][1:]
-        before = f"before that {', '.join(earlier)}" if earlier else ""
+        # What it named just before is not known: after a roll back that is no part of the history.
+        change = f"{row['alias']} {row['to_version']}"
+        before = f"a roll back goes to {', '.join(row['earlier'])}" if row["earlier"] else ""
         why = "; ".join(part for part in (row["reason"], before) if part)
     cells = (show_utc(row["at"]), row["who"], row["action"].replace("_", " "), change, why)
     return tuple(printable(str(cell)) for cell in cells)
 
 
 def _is_since(row: dict[str, Any], since: datetime) -> bool:
-    try:
-        return parse_utc(str(row["at"])) >= since
-    except ValueError:
-        return True
+    at = try_utc(str(row["at"]))
+    return at is None or at >= since

@@ -69,6 +69,14 @@ def rollback(
     who = who_am_i()
     left, target = registry.roll_back(model, by=who, reason=reason, if_version=champion)
     changed_at_s = time.monotonic()
+    further = _earlier(registry, model)
+    if not as_json:
+        out.print(f"{escape(model)}@{CHAMPION}: back from version {left} to version {target}")
+        err.print(
+            f"a second roll back goes to version {further[0]}"
+            if further
+            else "there is no version before that one"
+        )
     told = tell(
         settings,
         AuditRecord.of(
@@ -80,24 +88,9 @@ def rollback(
             from_version=left,
             to_version=target,
             reason=reason,
-            detail={
-                "automatic": False,
-                "registry_moved": True,
-                "hold_down_s": 0.0,
-                "rule": None,
-                "value": None,
-                "bound": None,
-            },
+            detail={"automatic": False, "registry_moved": True, "hold_down_s": 0.0},
         ),
     )
-    further = _earlier(registry, model)
-    if not as_json:
-        out.print(f"{escape(model)}@{CHAMPION}: back from version {left} to version {target}")
-        err.print(
-            f"a second roll back goes to version {further[0]}"
-            if further
-            else "there is no version before that one"
-        )
     following = (
         wait_for_workers(
             settings,

@@ -20,7 +20,7 @@ from anoean_stream.cli.fleet import Judgement, judge
 from anoean_stream.cli.models_rollback import ModelArgument
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.cli.quiet import quiet_librdkafka
-from anoean_stream.cli.times import show_span, show_utc
+from anoean_stream.cli.times import show_span, show_utc, try_utc
 from anoean_stream.cli.worker_reports import SeenWorker, live_reports, try_workers
 from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.errors import RegistryError
@@ -127,16 +127,18 @@ def look(settings: Settings, registry: Registry, model: str, *, now: datetime) -
     except RegistryError as error:
         problems.append(str(error))
     workers, why_not = try_workers(settings, model)
-    if why_not is not None:
-        problems.append(why_not)
     recent = tuple(worker for worker in workers if _is_recent(worker, now))
-    judgement = judge(
-        live_reports(recent, now=now),
-        aliases,
-        model=model,
-        now=now,
-        limit_s=settings.registry.disagree_after_s,
-    )
+    if why_not is not None:
+        problems.append(str(why_not))
+        judgement = Judgement("unknown", "which worker serves what is not known")
+    else:
+        judgement = judge(
+            live_reports(recent, now=now),
+            aliases,
+            model=model,
+            now=now,
+            limit_s=settings.registry.disagree_after_s,
+        )
     return Status(model, registry.url, aliases, choice, recent, judgement, now, tuple(problems))
 
 
@@ -231,9 +233,10 @@ def _alias_table(seen: Status) -> Table:
 
 
 def _moved(record: AliasRecord, now: datetime) -> str:
-    if not record.updated_at:
+    moved_at = try_utc(record.updated_at)
+    if moved_at is None:
         return f"version {record.version}"
-    age_s = (now - datetime.fromisoformat(record.updated_at)).total_seconds()
+    age_s = (now - moved_at).total_seconds()
     text = (
         f"version {record.version} since {show_utc(record.updated_at)} ({show_span(max(age_s, 0))}) "
         f"by {record.updated_by}{_because(record.reason)}"
@@ -247,9 +250,7 @@ def _because(reason: str) -> str:
 
 def _held(champion: AliasRecord, now: datetime) -> dict[str, str]:
     return {
-        version: until
-        for version, until in champion.held.items()
-        if datetime.fromisoformat(until) > now
+        version: until for version, until in champion.held.items() if (try_utc(until) or now) > now
     }
 
 

@@ -24,6 +24,14 @@ def parse_utc(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def try_utc(text: str) -> datetime | None:
+    """Return the moment of an RFC 3339 text, or None: a file that was edited by hand may hold anything."""
+    try:
+        return parse_utc(text)
+    except ValueError:
+        return None
+
+
 def show_utc(moment: datetime | str | None) -> str:
     """Return a moment to the second, in UTC; a text that is no moment, or none, becomes ``?``.
 
@@ -32,10 +40,7 @@ def show_utc(moment: datetime | str | None) -> str:
     >>> show_utc("2026-05-01T12:00:00.250+02:00")
     '2026-05-01 10:00:00'
     """
-    try:
-        at = parse_utc(moment) if isinstance(moment, str) else moment
-    except ValueError:
-        at = None
+    at = try_utc(moment) if isinstance(moment, str) else moment
     return "?" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 

@@ -190,9 +190,11 @@ def read_workers(settings: Settings, model: str) -> list[SeenWorker]:
         return reports.read()
 
 
-def try_workers(settings: Settings, model: str) -> tuple[list[SeenWorker], str | None]:
+def try_workers(
+    settings: Settings, model: str
+) -> tuple[list[SeenWorker], BrokerError | ConfigError | None]:
     """Return the workers of a model, and why they are not known; None when they are."""
     try:
         return read_workers(settings, model), None
     except (BrokerError, ConfigError) as error:
-        return [], str(error)
+        return [], error

@@ -54,7 +54,12 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("demo", "demo:demo", "Broker, training, worker and traffic in one go.", "Begin here"),
     Command("train", "train:train", "Labelled traffic in, a model in the registry out.", "Models"),
-    Command("models", "models:app", "List, show, verify, sign and promote models.", "Models"),
+    Command(
+        "models", "models:app", "What is there, who serves it, promote and roll back.", "Models"
+    ),
+    Command(
+        "threshold", "threshold:app", "Which score is an alert: show, set, take back.", "Models"
+    ),
     Command("evaluate", "evaluate:evaluate", "Figures of merit on a labelled file.", "Models"),
     Command("score", "score:score", "A file of records in, scores out.", "Models"),
     Command("serve", "serve:serve", "The worker: flows in, alerts out, until stopped.", "Stream"),

@@ -11,7 +11,7 @@ from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, Set
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.errors import BrokerError
 from anoean_stream.kafka.embedded import PARTITIONS, EmbeddedBroker
-from anoean_stream.kafka.topics import worker_topics
+from anoean_stream.kafka.topics import topic_uses
 
 _HOST: Final = "127.0.0.1"
 _BLOCK_BYTES: Final = 65536
@@ -38,9 +38,10 @@ def broker(
 ) -> None:
     """Run an embedded Kafka for trying things out, until Ctrl-C.
 
-    It keeps everything in memory, listens on 127.0.0.1 only, and has the three topics of the worker
-    with four partitions each; it cannot make more later (`--topic` names them now). The address is printed on stdout as soon as it answers; with the
-    default port the other commands find it without any setting. Not for production.
+    It keeps everything in memory, listens on 127.0.0.1 only, and has all topics that the settings name
+    with four partitions each; it cannot make more later (`--topic` names them now). The address is
+    printed on stdout as soon as it answers; with the default port the other commands find it without any
+    setting. Not for production.
 
     [bold]Examples[/]
 
@@ -51,7 +52,7 @@ def broker(
     quiet_librdkafka(debug=debug)
     settings = load(config, overrides, debug=debug)
     with EmbeddedBroker() as embedded:
-        topics = (*worker_topics(settings), *(more_topics or ()))
+        topics = (*topic_uses(settings), *(more_topics or ()))
         embedded.create_topics(topics)
         asyncio.run(_run(embedded, port=port, topics=topics, as_json=as_json))
     err.print("the embedded broker has stopped; what was in it is gone")

@@ -7,7 +7,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from anoean_stream.cli import model_keys, models_evaluation, models_promote
+from anoean_stream.cli import (
+    model_keys,
+    models_evaluation,
+    models_history,
+    models_promote,
+    models_rollback,
+    models_status,
+)
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.detector.bundle import Bundle, Manifest
@@ -26,6 +33,9 @@ app.command("keygen")(model_keys.keygen)
 app.command("sign")(model_keys.sign)
 app.command("promote")(models_promote.promote)
 app.add_typer(models_evaluation.app, name="evaluation")
+app.command("rollback")(models_rollback.rollback)
+app.command("status")(models_status.status)
+app.command("history")(models_history.history)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 VersionArgument = Annotated[

@@ -1,4 +1,4 @@
-"""``anoean topics``: create the topics of the worker, and see what there is."""
+"""``anoean topics``: create the topics that the settings name, and see what there is."""
 
 from typing import Annotated
 
@@ -14,7 +14,8 @@ from anoean_stream.kafka.topics import (
     create_topics,
     list_topics,
     missing_topics,
-    worker_topics,
+    partitions_of,
+    topic_uses,
 )
 
 app = typer.Typer(help="Create and list the topics.", no_args_is_help=True, rich_markup_mode="rich")
@@ -26,14 +27,19 @@ def create(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]...",
-            help="Topics; by default the three of the worker (topics.* of the settings).",
+            help="Topics; by default all that topics.* of the settings names.",
             show_default=False,
         ),
     ] = None,
     *,
     partitions: Annotated[
         int,
-        typer.Option(min=1, max=10_000, help="Partitions: how many workers can share a topic."),
+        typer.Option(
+            min=1,
+            max=10_000,
+            help="Partitions: how many workers can share a topic. Those about models and workers "
+            "have one.",
+        ),
     ] = DEFAULT_PARTITIONS,
     replication_factor: Annotated[
         int,
@@ -46,6 +52,10 @@ def create(
 ) -> None:
     """Create topics that do not exist yet; those that do are left as they are.
 
+    Each gets the configuration that it needs: the audit topic keeps its records for good, the reports
+    of workers are compacted, a dead letter fits whole. Whoever creates topics with other tools finds it
+    in docs/audit.md.
+
     [bold]Examples[/]
 
     [cyan]anoean topics create[/]
@@ -54,19 +64,19 @@ def create(
     """
     quiet_librdkafka(debug=debug)
     settings = load(config, overrides, debug=debug)
-    wanted = tuple(names) if names else worker_topics(settings)
-    missing = missing_topics(settings, wanted)
-    created = (
-        create_topics(settings, dict.fromkeys(missing, partitions), replication=replication_factor)
-        if missing
-        else []
-    )
+    wanted = tuple(names) if names else tuple(topic_uses(settings))
+    missing = {
+        name: partitions_of(settings, name, otherwise=partitions)
+        for name in missing_topics(settings, wanted)
+    }
+    created = create_topics(settings, missing, replication=replication_factor) if missing else []
     existing = [name for name in wanted if name not in created]
     if as_json:
         print_json({"created": created, "existing": existing})
         return
     for name in created:
-        out.print(f"created [bold]{escape(name)}[/] with {partitions} partitions")
+        n = missing[name]
+        out.print(f"created [bold]{escape(name)}[/] with {n} partition{'s' if n > 1 else ''}")
     for name in existing:
         out.print(f"{escape(name)} exists already, left as it is")
 
@@ -79,7 +89,7 @@ def list_command(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """List all topics this user may see, and say which of the worker's are missing.
+    """List all topics this user may see, what each is used for, and which are missing.
 
     [bold]Examples[/]
 
@@ -88,10 +98,10 @@ def list_command(
     quiet_librdkafka(debug=debug)
     settings = load(config, overrides, debug=debug)
     topics = list_topics(settings)
-    own = dict(zip(worker_topics(settings), ("input", "alerts", "dead letters"), strict=True))
-    missing = [name for name in own if name not in {topic.name for topic in topics}]
+    uses = topic_uses(settings)
+    missing = [name for name in uses if name not in {topic.name for topic in topics}]
     if as_json:
-        print_json({"topics": topics, "missing": missing})
+        print_json({"topics": topics, "uses": uses, "missing": missing})
         return
     table = Table("topic", "used for", title=f"topics on {settings.broker.bootstrap_servers}")
     for heading in ("partitions", "replication"):
@@ -99,10 +109,13 @@ def list_command(
     for topic in topics:
         table.add_row(
             escape(topic.name),
-            own.get(topic.name, ""),
+            uses.get(topic.name, ""),
             str(topic.partitions),
             str(topic.replication),
         )
     out.print(table)
     if missing:
-        err.print(f"missing: {', '.join(missing)}; create them with `anoean topics create`")
+        listed = ", ".join(f"{name} ({uses[name]})" for name in missing)
+        err.print(
+            f"missing: {escape(listed)}; create them with `anoean topics create`", soft_wrap=True
+        )

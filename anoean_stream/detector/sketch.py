@@ -21,6 +21,9 @@ SMALLEST: Final = 1e-6
 _LOG_GROWTH: Final = math.log(GROWTH)
 _LOWEST: Final = math.floor(math.log(SMALLEST) / _LOG_GROWTH)
 
+_ROUNDING: Final = 1e-9
+"""Bins by which the logarithm of an edge may miss its whole number; below 2,000 bins it is 1e-12."""
+
 
 @dataclass(slots=True)
 class ScoreSketch:
@@ -69,11 +72,14 @@ class ScoreSketch:
             self.counts[number] = self.counts.get(number, 0) + count
 
     def n_above(self, score: float) -> int:
-        """Return how many scores lie above one, whole bins: those of its own bin do not count."""
+        """Return how many scores lie above one, whole bins: those of its own bin do not count.
+
+        An edge belongs to the bin below it: nothing of the bin above is at most the edge.
+        """
         if score < SMALLEST:
             own = _LOWEST - 1 if score < 0 else _LOWEST
         else:
-            own = math.floor(math.log(score) / _LOG_GROWTH)
+            own = math.ceil(math.log(score) / _LOG_GROWTH - _ROUNDING) - 1
         return sum(count for number, count in self.counts.items() if number > own)
 
     def score_above_which(self, n_scores: float) -> float | None:

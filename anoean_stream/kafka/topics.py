@@ -16,6 +16,23 @@ from anoean_stream.settings import Settings
 DEFAULT_PARTITIONS: Final = 4
 """Partitions of a new topic: how many workers can share it. More can be added later, fewer cannot."""
 
+_AUDIT_CONFIG: Final = {"retention.ms": "-1"}
+"""What was done with models is kept for good: 1 kB for each action, some kB for a shadow report."""
+
+_CONTROL_CONFIG: Final = {"retention.ms": "3600000", "segment.ms": "600000"}
+"""News of an hour ago are none: whoever starts reads the registry anyway."""
+
+_WORKERS_CONFIG: Final = {
+    "cleanup.policy": "compact",
+    # Only closed segments are compacted. With the brokers' week and gigabyte, `anoean models status`
+    # would read every report of seven days to find the newest of each worker.
+    "segment.ms": "600000",
+    "segment.bytes": "16777216",
+    "min.cleanable.dirty.ratio": "0.1",
+    # How long it can be seen that a worker stopped in order, and was not lost.
+    "delete.retention.ms": "86400000",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TopicInfo:
@@ -60,9 +77,37 @@ def _existing(cluster: ClusterMetadata) -> list[TopicInfo]:
 
 
 def worker_topics(settings: Settings) -> tuple[str, ...]:
-    """Return the names of the topics a worker reads and writes."""
+    """Return the names of the topics without which no worker does its work."""
     own = settings.topics
     return own.input, own.alerts, own.dead_letters
+
+
+def operation_topics(settings: Settings) -> tuple[str, ...]:
+    """Return the names of the topics about models and workers; one that is null is left out."""
+    own = settings.topics
+    return tuple(name for name in (own.audit, own.control, own.workers) if name is not None)
+
+
+def topic_uses(settings: Settings) -> dict[str, str]:
+    """Return what each topic of the settings is used for, in the order of the settings."""
+    own = settings.topics
+    uses = {
+        own.input: "input",
+        own.alerts: "alerts",
+        own.dead_letters: "dead letters",
+        own.audit: "audit of models",
+        own.control: "control of workers",
+        own.workers: "reports of workers",
+    }
+    return {name: use for name, use in uses.items() if name is not None}
+
+
+def partitions_of(settings: Settings, name: str, *, otherwise: int) -> int:
+    """Return how many partitions a new topic gets.
+
+    One for those about models and workers: a few records a second, and everybody reads all of them.
+    """
+    return 1 if name in operation_topics(settings) else otherwise
 
 
 def missing_topics(settings: Settings, names: Iterable[str] | None = None) -> list[str]:
@@ -98,12 +143,17 @@ def missing_topics(settings: Settings, names: Iterable[str] | None = None) -> li
     return unseen
 
 
-def _defaults(settings: Settings, name: str) -> dict[str, str]:
-    """Return the configuration that a topic of the worker needs and the brokers do not give it."""
-    if name != settings.topics.dead_letters:
-        return {}
-    # The largest record that the input may hold, and our headers: a dead letter must be whole.
-    return {"max.message.bytes": str(settings.producer.message_max_bytes)}
+def _defaults(settings: Settings, name: str) -> Mapping[str, str]:
+    """Return the configuration that a topic of ours needs and the brokers do not give it."""
+    own = settings.topics
+    configs: dict[str | None, Mapping[str, str]] = {
+        # The largest record that the input may hold, and our headers: a dead letter must be whole.
+        own.dead_letters: {"max.message.bytes": str(settings.producer.message_max_bytes)},
+        own.audit: _AUDIT_CONFIG,
+        own.control: _CONTROL_CONFIG,
+        own.workers: _WORKERS_CONFIG,
+    }
+    return configs.get(name, {})
 
 
 def create_topics(
@@ -120,7 +170,8 @@ def create_topics(
     settings : Settings
         Where the brokers are.
     topics : mapping of str to int, optional
-        Number of partitions by name; None takes the three of the worker with `DEFAULT_PARTITIONS`.
+        Number of partitions by name; None takes all that the settings name, with what
+        `partitions_of` and `DEFAULT_PARTITIONS` give them.
     replication : int
         Copies of each partition; -1 takes the brokers' default.
     config : mapping of str to str, optional
@@ -136,7 +187,10 @@ def create_topics(
     BrokerError
         No broker answers, or one of the topics is refused.
     """
-    wanted = topics or dict.fromkeys(worker_topics(settings), DEFAULT_PARTITIONS)
+    wanted = topics or {
+        name: partitions_of(settings, name, otherwise=DEFAULT_PARTITIONS)
+        for name in topic_uses(settings)
+    }
     admin = Admin(settings)
     admin.reach("creating the topics")
     requests = [

@@ -6,7 +6,7 @@ stands in the registry alone.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -46,3 +46,12 @@ class ControlMessage(msgspec.Struct, frozen=True, kw_only=True):
         except RecursionError as error:
             message = "nested too deeply"
             raise ValueError(message) from error
+
+
+def control_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a control message."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Anoean control message 1.0",
+        **msgspec.json.schema(ControlMessage),
+    }

@@ -5,7 +5,7 @@ null value. ``anoean models status`` reads who serves what, ``anoean threshold s
 the traffic gets.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -130,3 +130,12 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
 def report_key(group: str, worker: str) -> bytes:
     """Return the key under which a worker's newest report stands."""
     return f"{group}|{worker}".encode()
+
+
+def worker_report_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a worker's report."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Anoean worker report 1.0",
+        **msgspec.json.schema(WorkerReport),
+    }

@@ -181,7 +181,7 @@ class Shadowing(Service):
             log.info("shadow_is_champion", version=candidate.model.version)
             return
         self._began = datetime.now(tz=UTC)
-        self._shadow = Shadow(champion, candidate, settings=self._settings)
+        self._shadow = Shadow(champion, candidate, settings=self._settings, seed=0)
 
     # ------------------------------------------------------------------ reports
 

@@ -43,7 +43,6 @@ ARROWS: dict[str, set[str]] = {
     "simulate": {"records", "features"},
     "reconcile": {"records"},
     "delivery": {"pipeline", "records", "detector", "features", "kafka"},
-    "compare": {"pipeline", "records", "detector", "features"},
     "serving": {
         "compare",
         "pipeline",

@@ -136,12 +136,17 @@ class Sideline:
             self._lose(topic, error.args[0].str())
 
     def stop(self, limit_s: float) -> None:
-        """Write what waits, for so many seconds at the most, then end. Blocks."""
-        if self._producer is not None:
-            self._producer.flush(limit_s)
+        """Write what waits, for so many seconds at the most, then end. Blocks.
+
+        A thread that waits for a broker's answer ends by itself, with the process at the latest.
+        """
         self._halted.set()
+        if self._producer is not None:
+            left = self._producer.flush(limit_s)
+            if left:
+                logger.warning("%d records about models were not written at the stop", left)
         if self._thread is not None:
-            self._thread.join(_METADATA_S + 5 * _LOOK_S)
+            self._thread.join(2 * _LOOK_S)
 
     # ------------------------------------------------------------------ the thread
 

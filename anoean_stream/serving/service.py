@@ -1,7 +1,7 @@
 """All that surrounds the scorer, put together: models, shadow, reports, and the way out for their news."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from mode import Service
 from mode.types import ServiceT
@@ -24,8 +24,11 @@ from anoean_stream.serving.scorer import Judged, Scorer, ScoringListener
 from anoean_stream.serving.shadowing import Shadowing
 from anoean_stream.settings import Settings
 
-_FLUSH_SHARE = 0.9
+_FLUSH_SHARE: Final = 0.9
 """Until which part of worker.shutdown_deadline_s news may be written: after the last deliveries (0.85)."""
+
+_FLUSH_S: Final = 0.5
+"""Seconds for them at the most: nobody waits for news of a worker that ends."""
 
 
 class Serving(ScoringListener):
@@ -174,7 +177,9 @@ class _SidelineService(Service):
 
     async def on_stop(self) -> None:
         self._clock.start()
-        await asyncio.to_thread(self._sideline.stop, self._clock.left_s(_FLUSH_SHARE))
+        await asyncio.to_thread(
+            self._sideline.stop, min(_FLUSH_S, self._clock.left_s(_FLUSH_SHARE))
+        )
 
 
 class _PollingService(Service):

@@ -140,6 +140,10 @@ class ModelService(Service):
         self._news: Callable[[float | None], None] | None = None
         self._problem: tuple[float, str | None, str] | None = None
 
+    async def on_stop(self) -> None:
+        """Tell of a swap whose first chunk never came."""
+        self._tell_news(None)
+
     async def look(self) -> None:
         """Look at the registry once: threshold, champion, and what is still owed to it."""
         await self.thresholds.poll_now()

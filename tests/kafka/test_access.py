@@ -7,13 +7,17 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+from confluent_kafka.admin._acl import AclOperation
+from confluent_kafka.admin._resource import ResourceType
 
 from anoean_stream.configfile import load_settings
 from anoean_stream.kafka.access import check_access
 from anoean_stream.kafka.topics import list_topics
+from anoean_stream.records.control import ControlMessage
+from anoean_stream.registry.registry import Registry
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kafka_topics import create_topic
-from tests.support.models import make_rows
+from tests.support.models import make_bundle, make_rows
 from tests.support.registries import publish_model
 from tests.support.secure_broker import Acl, SecureBroker
 from tests.support.secure_stage import LIMIT_S, SecureStage
@@ -72,6 +76,47 @@ def test_a_worker_with_the_least_access_lists_does_all_its_work(
     assert sorted(stage.broker.read(stage.dead_letters)) == sorted(bad)
     assert stage.broker.committed(stage.group, stage.flows) == 45
     assert "planted" not in page + said
+
+
+def test_topics_about_models_need_one_permission_each_and_none_of_them_is_needed(
+    stage: SecureStage,
+) -> None:
+    _grant_all_but(stage, "worker")
+    topics = {use: f"{use}-{stage.name}" for use in ("audit", "control", "workers")}
+    stage.broker.create_topics(*topics.values())
+    way = {**stage.password(), **{f"topics.{use}": name for use, name in topics.items()}}
+    stage.broker.publish(stage.flows, [msgspec.json.encode(row) for row in make_rows(5)])
+
+    with stage.worker(way) as worker:
+        worker.ready().wait_for_records(5)
+        wait_until(
+            lambda: worker.metrics().get(f'anoean_news_lost_total{{topic="{topics["audit"]}"}}'),
+            what="a count of what was not written",
+            within_s=20,
+            hint=worker.tail,
+        )
+        assert worker.stop() == 0
+    assert stage.broker.read(topics["audit"]) == []
+
+    for use, operation in (
+        ("audit", AclOperation.WRITE),
+        ("workers", AclOperation.WRITE),
+        ("control", AclOperation.READ),
+    ):
+        stage.broker.grant("worker", [Acl(ResourceType.TOPIC, topics[use], operation)])
+    with stage.worker({**way, "registry.poll_interval_s": 3600}) as worker:
+        worker.ready()
+        registry = Registry(str(stage.folder / "models"))
+        make_bundle(stage.folder / "second", name="anoean", seed=1)
+        second = registry.publish(stage.folder / "second", "anoean")
+        registry.set_alias("anoean", "champion", second)
+        told = ControlMessage.now("anoean", who="tester").to_record()
+        assert told.value is not None
+        stage.broker.publish(topics["control"], [told.value])
+        worker.wait_for_line("model_in_use", model=f"anoean@{second}", timeout_s=10)
+        assert worker.stop() == 0
+    assert len(stage.broker.read(topics["audit"])) >= 2
+    assert stage.broker.read(topics["workers"])
 
 
 @pytest.mark.parametrize("left_out", range(len(LEAST)), ids=LEAST)

@@ -14,9 +14,7 @@ tries again at each look.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -27,20 +25,18 @@ from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.errors import (
     BundleError,
     ConfigError,
-    ConflictError,
     IncompatibleBundleError,
-    ModelNotFoundError,
     RegistryError,
 )
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.pipeline import Pipeline
-from anoean_stream.registry.layout import CHAMPION, AliasRecord
 from anoean_stream.registry.registry import Registry
 from anoean_stream.registry.watch import ModelWatch
 from anoean_stream.serving.audit import Trail
 from anoean_stream.serving.candidate import RecentRecords, check_candidate
 from anoean_stream.serving.scorer import Judged, Scorer
+from anoean_stream.serving.takenback import TakenBack
 from anoean_stream.serving.thresholds import ThresholdWatch
 from anoean_stream.serving.watchrules import Broken, Rates, SwapRules
 from anoean_stream.settings import Settings
@@ -49,23 +45,6 @@ log: Final = structlog.get_logger("anoean.app")
 
 _NEWS_S: Final = 5.0
 """Seconds that the news of a swap waits for the first chunk, to tell how long nothing was scored."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Hold:
-    """A version that is not taken until then, unless somebody moves the alias to it again."""
-
-    until: float
-    record: AliasRecord | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Debt:
-    """A roll back that this worker made, and the registry does not show yet."""
-
-    left: ServedModel
-    target: ServedModel
-    broken: Broken
 
 
 class ModelService(Service):
@@ -119,6 +98,7 @@ class ModelService(Service):
         self._worker_id = worker_id
         self._on_swap = on_swap
         self._loaded = loaded
+        self._taken_back = TakenBack(settings, registry, worker_id=worker_id, trail=trail)
         self.watch = ModelWatch[Pipeline](
             registry,
             name=settings.model.name,
@@ -126,7 +106,7 @@ class ModelService(Service):
             prepare=self.prepare,
             on_model=self._take,
             on_refused=self._refused,
-            is_held=self._is_held,
+            is_held=self._taken_back.is_held,
         )
         self.thresholds = ThresholdWatch(registry, name=settings.model.name, on_choice=self._choose)
         self.serving_since: datetime | None = None
@@ -134,9 +114,6 @@ class ModelService(Service):
         self._rates = Rates()
         self._rules: SwapRules | None = None
         self._rules_until = 0.0
-        self._held: dict[str, _Hold] = {}
-        self._held_down_until = 0.0
-        self._debt: _Debt | None = None
         self._news: Callable[[float | None], None] | None = None
         self._problem: tuple[float, str | None, str] | None = None
 
@@ -148,8 +125,7 @@ class ModelService(Service):
         """Look at the registry once: threshold, champion, and what is still owed to it."""
         await self.thresholds.poll_now()
         await self.watch.poll_now()
-        if self._debt is not None:
-            await self._move_back(self._debt)
+        await self._taken_back.settle()
 
     @property
     def problem(self) -> str | None:
@@ -360,20 +336,19 @@ class ModelService(Service):
             self._take_back(broken)
 
     def _take_back(self, broken: Broken) -> None:
-        left, target, now = self._scorer.pipeline, self._before, time.monotonic()
+        """Serve the model before again, from memory, with the next chunk."""
+        left, target = self._scorer.pipeline, self._before
         assert left is not None
-        if target is None or now < self._held_down_until:
+        if target is None or self._taken_back.is_held_down:
             why = (
                 "no version before it is known"
                 if target is None
                 else "a roll back was made less than swap.hold_down_s ago"
             )
             log.error("rollback_held_down", model=self._health.model, rule=broken.sentence, why=why)
-            self._problem = (now, left.model.version, f"{broken.sentence}; not rolled back: {why}")
+            sentence = f"{broken.sentence}; not rolled back: {why}"
+            self._problem = (time.monotonic(), left.model.version, sentence)
             return
-        hold_s = self._settings.swap.hold_down_s
-        self._held_down_until = now + hold_s
-        self._held[left.model.version] = _Hold(now + hold_s, self.watch.seen)
         self._before = None
         self._metrics.rollbacks.labels(broken.rule).inc()
         log.error(
@@ -386,68 +361,12 @@ class ModelService(Service):
         )
         self._tell_news(None)
         self._install(self._with_choice_of_now(target))
+        self._taken_back.note(left.model, target.model, broken, seen=self.watch.seen)
         self.watch.took(target.model)
-        self._debt = _Debt(left.model, target.model, broken)
-        self.add_future(self._move_back(self._debt, first=True))
+        self.add_future(self._taken_back.settle())
 
     def _with_choice_of_now(self, pipeline: Pipeline) -> Pipeline:
         try:
             return self._pipeline(pipeline.model, self.thresholds.choice)
         except ConfigError:
             return pipeline  # it cannot vouch for that rate: with the threshold that it had
-
-    async def _move_back(self, debt: _Debt, *, first: bool = False) -> None:
-        """Let the alias name the version that serves here, unless somebody moved it meanwhile."""
-        alias, swap = self._settings.model.alias, self._settings.swap
-        move = (
-            partial(self._registry.roll_back, hold_down_s=swap.hold_down_s)
-            if alias == CHAMPION
-            else partial(self._registry.set_alias, alias=alias, version=debt.target.version)
-        )
-        problem: str | None = None
-        try:
-            await asyncio.get_running_loop().run_in_executor(
-                None,
-                partial(
-                    move,
-                    debt.left.name,
-                    by=self._worker_id,
-                    reason=debt.broken.sentence,
-                    if_version=debt.left.version,
-                ),
-            )
-        except (ConflictError, ModelNotFoundError) as error:
-            problem = str(error)  # another worker was first, or a person decided; nothing is owed
-            self._debt = None
-        except RegistryError as error:
-            problem = str(error)
-            if not first:
-                return  # told already; tried again at the next look
-            log.warning("rollback_not_in_registry", reason=problem)
-        else:
-            self._debt = None
-            self._trail.wake_others(f"rolled back from version {debt.left.version}")
-        self._trail.tell(
-            "rolled_back",
-            from_version=debt.left.version,
-            to_version=debt.target.version,
-            reason=debt.broken.sentence,
-            detail={
-                "rule": debt.broken.rule,
-                "value": debt.broken.value,
-                "bound": debt.broken.bound,
-                "automatic": True,
-                "registry_moved": problem is None,
-                "registry_problem": problem,
-                "hold_down_s": swap.hold_down_s,
-            },
-        )
-
-    def _is_held(self, record: AliasRecord) -> bool:
-        hold = self._held.get(record.version)
-        if hold is None:
-            return False
-        if record == hold.record and time.monotonic() < hold.until:
-            return True
-        del self._held[record.version]  # time is over, or a person moved the alias to it again
-        return False

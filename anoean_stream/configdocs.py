@@ -14,7 +14,7 @@ _HEADER = """\
 # Every setting of Anoean with its default. Change a line, or delete it to keep the default.
 # Stronger than this file: ANOEAN__SECTION__KEY in the environment, then --set section.key=value.
 # `anoean config check` prints the merged result and where each value came from.
-# Generated from anoean_stream/settings.py by `anoean config write --force`; a test compares them.
+# Generated from anoean_stream/settings by `anoean config write --force`; a test compares them.
 """
 
 

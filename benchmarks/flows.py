@@ -53,11 +53,12 @@ def make_contract(rows: list[dict[str, Any]]) -> FeatureContract:
     )
 
 
-def write_model(folder: Path) -> None:
-    """Write a bundle with the paper's encoder (128-64-32-16) and random weights."""
+def write_model(folder: Path, *, seed: int = 0) -> None:
+    """Write a bundle with the paper's encoder (128-64-32-16) and random weights of a seed."""
     rows = make_flows(5000, seed=1)
     contract = make_contract(rows)
     detector = make_detector(
+        seed=seed,
         contract=contract,
         calibration_rows=make_flows(5000, seed=2),
         hidden=(128, 64, 32),

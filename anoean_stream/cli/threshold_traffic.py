@@ -171,8 +171,8 @@ class Traffic:
 def rate_interval(counts: Sequence[int], hours: Sequence[float]) -> tuple[float, float, float]:
     """Return the sum of ``count / hours`` and its 95 % interval for Poisson counts.
 
-    Where all have the same hours this is Garwood's interval of the count, within 1 % from two records
-    on. Never below 0.
+    Where all have the same hours this is Garwood's interval of the count: within 1 % from ten records
+    on, within 10 % below.
 
     References
     ----------

@@ -8,7 +8,14 @@ from typing import Any, Final, Self, cast
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from numpy.typing import ArrayLike
 
 from anoean_stream.detector.sketch import ScoreSketch
@@ -131,13 +138,10 @@ class StandInWorker:
         self.heard: list[ControlMessage] = []
 
     def __enter__(self) -> Self:
+        # From the beginning: the topic is the test's own, and news that is old does no harm.
         topic = self._topics["control"]
         partitions = self._consumer.list_topics(topic, timeout=_SEND_S).topics[topic].partitions
-        ends = {
-            number: self._consumer.get_watermark_offsets(TopicPartition(topic, number))[1]
-            for number in partitions
-        }
-        self._consumer.assign([TopicPartition(topic, n, end) for n, end in ends.items()])
+        self._consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in partitions])
         self._say(self._report)
         self._thread.start()
         return self

@@ -57,10 +57,11 @@ def history(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what was done with a model: when, who, what, from which version to which, and why.
+    """Show what was done with a model: when, by whom, what, and why.
 
-    Read from topics.audit. Without a broker what the registry itself remembers is shown: who moved each
-    alias last, and the thresholds that were asked for.
+    Read from topics.audit, newest last. Without a broker what the registry
+    itself remembers is shown: who moved each alias last, and the thresholds
+    that were asked for.
 
     [bold]Examples[/]
 

@@ -20,12 +20,13 @@ from anoean_stream.cli.fleet import Judgement, judge
 from anoean_stream.cli.models_rollback import ModelArgument
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.cli.quiet import quiet_librdkafka
-from anoean_stream.cli.times import show_span, show_utc, try_utc
+from anoean_stream.cli.times import show_short_utc, show_span, show_utc, try_utc
 from anoean_stream.cli.worker_reports import SeenWorker, live_reports, try_workers
 from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.errors import RegistryError
 from anoean_stream.records.workerreport import WorkerReport
 from anoean_stream.registry import CHAMPION, PREVIOUS, AliasRecord, Registry
+from anoean_stream.registry.layout import SHADOW
 from anoean_stream.settings import Settings
 
 EXIT_DISAGREE: Final = 3
@@ -85,10 +86,13 @@ def status(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what the registry names, what each worker serves since when, and whether that agrees.
+    """Show what the registry names, and what each worker serves since when.
 
-    Workers say it on topics.workers every worker.report_interval_s; one that is silent for three of
-    these intervals is gone. Exit code 3 when workers serve something else than their alias names, or
+    Workers say it on topics.workers every worker.report_interval_s; one that
+    is silent for three of these intervals is gone. A worker without
+    partitions is idle: a spare.
+
+    Exit code 3 when workers serve something else than their alias names, or
     than each other, for longer than registry.disagree_after_s.
 
     [bold]Examples[/]
@@ -214,7 +218,7 @@ def _alias_table(seen: Status) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     aliases = dict(seen.aliases or {})
-    for alias in (CHAMPION, "shadow", PREVIOUS):
+    for alias in (CHAMPION, SHADOW, PREVIOUS):
         record = aliases.pop(alias, None)
         table.add_row(alias, "none" if record is None else _moved(record, seen.now))
     for alias, record in sorted(aliases.items()):
@@ -255,43 +259,44 @@ def _held(champion: AliasRecord, now: datetime) -> dict[str, str]:
 
 
 def _worker_table(seen: Status) -> Table:
-    # Several groups may follow one model; the column costs room that ids need.
-    has_groups = len({worker.report.group for worker in seen.workers}) > 1
-    table = Table(pad_edge=False, box=None, padding=(0, 2, 0, 0), title_justify="left")
-    table.add_column("worker", overflow="fold", ratio=3)
+    reports = [worker.report for worker in seen.workers]
+    # Columns that say nothing for most fleets cost room that the ids need.
+    has_groups = len({report.group for report in reports}) > 1
+    has_shadows = any(report.shadow_version for report in reports)
+    table = Table(pad_edge=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column("worker", overflow="fold")
     if has_groups:
-        table.add_column("group", overflow="fold", ratio=2)
+        table.add_column("group", overflow="fold")
     table.add_column("serves", no_wrap=True)
     table.add_column("since (UTC)", no_wrap=True)
     table.add_column("threshold", justify="right", no_wrap=True)
-    table.add_column("shadow", no_wrap=True)
-    table.add_column("state", overflow="fold", ratio=2)
+    if has_shadows:
+        table.add_column("shadow", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     differing = {one.worker for one in seen.judgement.differences}
     for worker in seen.workers:
         report, state = worker.report, worker.state(seen.now)
-        group = (escape(printable(report.group)),) if has_groups else ()
         style = "dim" if state != "live" else "red" if report.worker in differing else ""
-        table.add_row(
-            escape(printable(report.worker)),
-            *group,
-            "nothing" if report.version is None else escape(printable(report.version)),
-            "" if report.serving_since is None else show_utc(report.serving_since),
+        cells = [
+            report.worker,
+            *((report.group,) if has_groups else ()),
+            report.version or "nothing",
+            show_short_utc(report.serving_since, now=seen.now),
             "" if report.threshold is None else f"{report.threshold:.4g}",
-            escape(printable(report.shadow_version or "")),
+            *((report.shadow_version or "",) if has_shadows else ()),
             _state_words(worker, seen.now),
-            style=style,
-        )
+        ]
+        table.add_row(*(escape(printable(cell)) for cell in cells), style=style)
     return table
 
 
 def _state_words(worker: SeenWorker, now: datetime) -> str:
     state = worker.state(now)
     if state == "live":
-        n = worker.report.partitions
-        return f"live, {n} partition{'' if n == 1 else 's'}"
+        return "live" if worker.report.partitions else "live, idle"
     since = worker.at if worker.stopped_at is None else worker.stopped_at
-    ago = show_span(max((now - since).total_seconds(), 0))
-    return f"stopped {ago} ago" if state == "stopped" else f"gone since {ago}"
+    span = show_span(max((now - since).total_seconds(), 0))
+    return f"stopped {span} ago" if state == "stopped" else f"gone for {span}"
 
 
 def _is_recent(worker: SeenWorker, now: datetime) -> bool:

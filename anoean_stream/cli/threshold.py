@@ -43,7 +43,7 @@ def show(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what is asked for and by whom, what it comes to, and what each worker uses.
+    """Show what is asked for, what it comes to, and what each worker uses.
 
     [bold]Examples[/]
 
@@ -115,7 +115,9 @@ def rollback(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Ask for the threshold before the present one again; a second time goes one further back.
+    """Ask for the threshold before the present one again.
+
+    A second time goes one further back.
 
     [bold]Examples[/]
 
@@ -146,7 +148,9 @@ def reset(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Ask for nothing any more: scoring.false_positive_rate decides, or else the model itself.
+    """Ask for nothing any more.
+
+    scoring.false_positive_rate decides then, or else the model itself.
 
     [bold]Examples[/]
 

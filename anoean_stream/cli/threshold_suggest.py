@@ -66,11 +66,12 @@ def suggest(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what each choice of a threshold would have done to the live traffic of the last hour.
+    """Show what each threshold would have done to the traffic of the last hour.
 
-    Workers count the scores of what they read, by the version that serves, and report them on
-    topics.workers. Each line has the threshold and the alerts an hour, with the 95 % interval of so
-    many counted events. Nothing is changed.
+    Workers count the scores of what they read, by the version that serves,
+    and report them on topics.workers. Each line has the threshold and the
+    alerts an hour, with the 95 % interval of so many counted events. Nothing
+    is changed.
 
     [bold]Examples[/]
 
@@ -144,7 +145,7 @@ def histogram(sketch: ScoreSketch, *, threshold: float) -> Table:
         title_justify="left",
         title="scores of the upper tenth (bars are logarithmic)",
     )
-    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("from score", justify="right", no_wrap=True)
     table.add_column("records", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     counts = [sketch.n_above(a) - sketch.n_above(b) for a, b in pairwise(edges)]

@@ -1,7 +1,11 @@
 """What an operator asks and does, on the mock cluster: status, roll back, history."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +19,8 @@ from anoean_stream.records.outgoing import OutRecord
 from anoean_stream.registry import Registry
 from tests.support.operator import Captured, Operator
 from tests.support.reporting import make_report, rfc3339, tombstone
+
+ROOT = Path(__file__).parents[2]
 
 
 def move_champion_back_in_time(registry: Registry, *, ago_s: float) -> None:
@@ -72,7 +78,7 @@ def test_lost_and_stopped_workers_are_shown_and_not_judged(operator: Operator) -
     assert states == {"lost": "gone", "stopped": "stopped", "w1": "live"}
     assert found["state"] == "agreed"
     out, _ = operator("models", "status")
-    assert "gone since 10 min" in out
+    assert "gone for 10 min" in out
     assert "the only worker serves version 3" in out
 
 
@@ -96,6 +102,19 @@ def test_held_version_is_shown(operator: Operator) -> None:
 
     assert list(operator.json("models", "status")["held"]) == ["3"]
     assert "held      version 3 until" in operator("models", "status")[0]
+
+
+def test_watching_ends_cleanly_with_ctrl_c(operator: Operator) -> None:
+    operator.report(make_report("w1", version="3"))
+    process = operator.start("models", "status", "--watch", "--json")
+    assert process.stdout is not None
+
+    lines = [process.stdout.readline(), process.stdout.readline()]
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+
+    assert [json.loads(line)["state"] for line in lines] == ["agreed", "agreed"]
+    assert (process.returncode, err) == (130, b"stopped.\n")
 
 
 def test_worker_cannot_command_the_terminal(operator: Operator) -> None:
@@ -183,6 +202,7 @@ def test_lost_workers_and_other_groups_are_not_waited_for(operator: Operator) ->
     operator.report(
         make_report("lost", version="3", ago_s=600),
         make_report("other", version="3", group="laboratory"),
+        make_report("canary", version="3", alias="canary"),
     )
 
     found = operator.json("models", "rollback")
@@ -250,3 +270,20 @@ def test_history_without_a_broker_is_what_the_registry_remembers(operator: Opera
     assert "champion 3" in out
     assert "a roll back goes to 2, 1" in out
     assert "The audit topic has all moves" in err
+
+
+def test_embedded_broker_has_every_topic_that_the_settings_name(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "anoean_stream", "broker", "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    try:
+        topics = json.loads(process.stdout.readline())["topics"]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+    assert topics[3:] == ["anomaly-audit", "anomaly-control", "anomaly-workers"]

@@ -69,6 +69,33 @@ def test_shadow_gets_a_distance_of_its_own(operator: Operator) -> None:
     assert choice.distances["1"] > choice.distances["3"]
 
 
+def test_roll_back_of_the_model_finds_the_distance_of_the_same_number(operator: Operator) -> None:
+    operator.report(*scored("w1"))
+    operator("threshold", "set", "--alerts-per-hour", "20", "--no-wait")
+    operator("models", "rollback", "--no-wait")
+    operator.report(*scored("w1", version="2"))
+
+    operator("threshold", "set", "--alerts-per-hour", "20", "--no-wait")
+    same = operator.registry.threshold("edge").choice
+    operator("threshold", "set", "--alerts-per-hour", "30", "--no-wait")
+    other = operator.registry.threshold("edge").choice
+
+    assert same is not None
+    assert other is not None
+    assert set(same.distances) == {"2", "3"}
+    assert set(other.distances) == {"2"}
+
+
+def test_roll_back_of_the_model_says_when_the_threshold_was_for_another(
+    operator: Operator,
+) -> None:
+    operator("threshold", "set", "--distance", "7", "--no-wait")
+
+    _, err = operator("models", "rollback", "--no-wait")
+
+    assert "the threshold (distance 7) was not worked out for version 2" in err
+
+
 def test_dry_run_says_what_it_would_be_and_changes_nothing(operator: Operator) -> None:
     operator.report(*scored("w1"))
 
@@ -186,7 +213,7 @@ def test_suggestions_are_what_each_choice_would_have_done(operator: Operator) ->
     told = {one["choice"]: one for one in found["suggestions"]}
     assert len(told) == 8 + 5 + 1
     for alerts in (1, 2, 5, 10, 20, 50, 100, 200):
-        one = told[f"{alerts} alerts an hour"]
+        one = told[str(ThresholdChoice(kind="alerts_per_hour", value=alerts))]
         assert one["rate"]["per_hour"] == (scores > one["distance"]).sum() <= alerts
         assert one["rate"]["low"] <= one["rate"]["per_hour"] <= one["rate"]["high"]
     assert told["false-positive rate 1e-06"]["distance"] is None

@@ -1,6 +1,8 @@
 """An operator at a terminal: commands against one broker, one registry, and topics of its own."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +31,31 @@ class Operator:
         self.topics = topics
         self.registry = registry
         self._capsys = capsys
-        self.more: list[str] = []
 
     def __call__(self, *words: str, code: int = 0) -> tuple[str, str]:
         """Run a command; return what stood on stdout and on stderr."""
+        found = main([*words, *self._flags])
+        said = self._capsys.readouterr()
+        assert found == code, said.out + said.err
+        return said.out, said.err
+
+    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a command in a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "anoean_stream", *words, *self._flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    @property
+    def _flags(self) -> list[str]:
         shared = {
             "broker.bootstrap_servers": self.bootstrap,
             "registry.url": self.registry.url,
             "model.name": "edge",
             **{f"topics.{use}": name for use, name in self.topics.items()},
         }
-        flags = [part for key, value in shared.items() for part in ("--set", f"{key}={value}")]
-        found = main([*words, *flags, *self.more])
-        said = self._capsys.readouterr()
-        assert found == code, said.out + said.err
-        return said.out, said.err
+        return [part for key, value in shared.items() for part in ("--set", f"{key}={value}")]
 
     def json(self, *words: str, code: int = 0) -> dict[str, Any]:
         out, _ = self(*words, "--json", code=code)

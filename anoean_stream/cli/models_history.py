@@ -10,9 +10,8 @@ from rich.text import Text
 from anoean_stream.cli.audit_reader import read_audit
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.dead_letters import printable
-from anoean_stream.cli.models_rollback import ModelArgument
 from anoean_stream.cli.moments import SinceOption
-from anoean_stream.cli.options import ConfigOption, DebugOption, SetOption, load
+from anoean_stream.cli.options import ConfigOption, DebugOption, ModelArgument, SetOption, load
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.times import show_utc, try_utc
 from anoean_stream.cli.worker_reports import impatient

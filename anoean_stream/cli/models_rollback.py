@@ -13,7 +13,15 @@ from anoean_stream.cli.following import (
     tell_following,
     wait_for_workers,
 )
-from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.options import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    ModelArgument,
+    ReasonOption,
+    SetOption,
+    load,
+)
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.trail import tell
 from anoean_stream.errors import BundleError, ModelNotFoundError, RegistryError
@@ -21,14 +29,6 @@ from anoean_stream.pipeline import verify_bundle
 from anoean_stream.records.audit import AuditRecord
 from anoean_stream.registry import CHAMPION, PREVIOUS, Registry
 from anoean_stream.registry.registry import who_am_i
-
-ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Why, in one line; it is recorded.")
-]
-ModelArgument = Annotated[
-    str | None,
-    typer.Argument(metavar="NAME", help="Name of the model; else model.name.", show_default=False),
-]
 
 
 def rollback(

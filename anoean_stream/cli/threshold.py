@@ -11,8 +11,15 @@ from anoean_stream.cli import threshold_set, threshold_suggest
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.dead_letters import printable
 from anoean_stream.cli.following import WaitOption, raise_if_behind, tell_following
-from anoean_stream.cli.models_rollback import ModelArgument, ReasonOption
-from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.options import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    ModelArgument,
+    ReasonOption,
+    SetOption,
+    load,
+)
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.threshold_change import follow_change, said, threshold_detail
 from anoean_stream.cli.threshold_stage import ThresholdStage

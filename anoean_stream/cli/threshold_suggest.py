@@ -9,8 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from anoean_stream.cli.console import err, out, print_json
-from anoean_stream.cli.models_rollback import ModelArgument
-from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.options import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    ModelArgument,
+    SetOption,
+    load,
+)
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.threshold_set import traffic_document
 from anoean_stream.cli.threshold_stage import ThresholdStage

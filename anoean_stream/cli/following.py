@@ -68,6 +68,7 @@ def wait_for_workers(
     *,
     has_followed: Callable[[WorkerReport], bool],
     changed_at_s: float,
+    alias: str | None = None,
     limit_s: float = LIMIT_S,
 ) -> Following | None:
     """Return when every live worker of the group has followed, or the time is over.
@@ -82,6 +83,8 @@ def wait_for_workers(
         Whether a report shows the change.
     changed_at_s : float
         ``time.monotonic()`` when the registry was changed.
+    alias : str, optional
+        Only workers that follow it are concerned; None takes all of the group.
     limit_s : float
         Seconds to wait, from now on.
 
@@ -97,7 +100,14 @@ def wait_for_workers(
             WorkerReports(settings, model) as reports,
             err.status("waiting for the workers", spinner="dots"),
         ):
-            return _wait(reports, settings.consumer.group_id, has_followed, changed_at_s, limit_s)
+            return _wait(
+                reports,
+                has_followed,
+                group=settings.consumer.group_id,
+                alias=alias,
+                changed_at_s=changed_at_s,
+                limit_s=limit_s,
+            )
     except (BrokerError, ConfigError) as error:
         err.print(
             f"[yellow]note:[/] whether workers follow is not known: {escape(str(error))}",
@@ -108,15 +118,21 @@ def wait_for_workers(
 
 def _wait(
     reports: WorkerReports,
-    group: str,
     has_followed: Callable[[WorkerReport], bool],
+    *,
+    group: str,
+    alias: str | None,
     changed_at_s: float,
     limit_s: float,
 ) -> Following:
     workers = reports.read()
     ends_at_s = time.monotonic() + limit_s
     while True:
-        live = live_reports(workers, now=datetime.now(tz=UTC), group=group)
+        live = [
+            report
+            for report in live_reports(workers, now=datetime.now(tz=UTC), group=group)
+            if alias in {None, report.alias}
+        ]
         behind = {one.worker: _says(one) for one in live if not has_followed(one)}
         now_s = time.monotonic()
         if not behind or now_s > ends_at_s:

@@ -10,9 +10,8 @@ from rich.text import Text
 from anoean_stream.cli.audit_reader import read_audit
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.dead_letters import printable
-from anoean_stream.cli.models_rollback import ModelArgument
 from anoean_stream.cli.moments import SinceOption
-from anoean_stream.cli.options import ConfigOption, DebugOption, SetOption, load
+from anoean_stream.cli.options import ConfigOption, DebugOption, ModelArgument, SetOption, load
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.times import show_utc, try_utc
 from anoean_stream.cli.worker_reports import impatient
@@ -57,10 +56,11 @@ def history(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what was done with a model: when, who, what, from which version to which, and why.
+    """Show what was done with a model: when, by whom, what, and why.
 
-    Read from topics.audit. Without a broker what the registry itself remembers is shown: who moved each
-    alias last, and the thresholds that were asked for.
+    Read from topics.audit, newest last. Without a broker what the registry
+    itself remembers is shown: who moved each alias last, and the thresholds
+    that were asked for.
 
     [bold]Examples[/]
 

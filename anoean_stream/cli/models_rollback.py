@@ -13,24 +13,22 @@ from anoean_stream.cli.following import (
     tell_following,
     wait_for_workers,
 )
-from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.options import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    ModelArgument,
+    ReasonOption,
+    SetOption,
+    load,
+)
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.trail import tell
-from anoean_stream.errors import BundleError, ModelNotFoundError
+from anoean_stream.errors import BundleError, ModelNotFoundError, RegistryError
 from anoean_stream.pipeline import verify_bundle
 from anoean_stream.records.audit import AuditRecord
 from anoean_stream.registry import CHAMPION, PREVIOUS, Registry
 from anoean_stream.registry.registry import who_am_i
-
-ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Why, in one line; it is recorded.")
-]
-ModelArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[NAME]", help="Name of the model; else model.name.", show_default=False
-    ),
-]
 
 
 def rollback(
@@ -47,11 +45,13 @@ def rollback(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Let champion name the version that it named before; a second time goes one further back.
+    """Let champion name the version before it; a second time goes one further.
 
-    That version is loaded and verified first, then the alias moves, the audit topic is told, and
-    workers look at once (topics.control). Exit code 3 when a worker has not followed in time; the
-    alias has moved all the same.
+    That version is loaded and verified first, then the alias moves, the
+    audit topic is told, and workers look at once (topics.control).
+
+    Exit code 3 when a worker has not followed in time; the alias has moved
+    all the same.
 
     [bold]Examples[/]
 
@@ -91,12 +91,14 @@ def rollback(
             detail={"automatic": False, "registry_moved": True, "hold_down_s": 0.0},
         ),
     )
+    _note_threshold(registry, model, target)
     following = (
         wait_for_workers(
             settings,
             model,
-            has_followed=lambda report: report.version == target or report.alias != CHAMPION,
+            has_followed=lambda report: report.version == target,
             changed_at_s=changed_at_s,
+            alias=CHAMPION,
         )
         if wait and told
         else None
@@ -130,6 +132,22 @@ def _earlier(registry: Registry, model: str) -> list[str]:
         earlier = () if previous == record.version else (previous,)
     whole = set(registry.version_numbers(model))
     return [version for version in earlier if version in whole]
+
+
+def _note_threshold(registry: Registry, model: str, version: str) -> None:
+    """Say when the threshold that was asked for was worked out for other versions only."""
+    try:
+        choice = registry.threshold(model).choice
+    except RegistryError as error:  # the alias has moved: no reason to end as if it had not
+        err.print(f"[yellow]note:[/] {escape(str(error))}", soft_wrap=True)
+        return
+    if choice is None or choice.kind == "false_positive_rate" or version in choice.distances:
+        return
+    err.print(
+        f"[yellow]note:[/] the threshold ({choice}) was not worked out for version {version}; see "
+        "`anoean threshold show`, and set it again once that version has scored some traffic",
+        soft_wrap=True,
+    )
 
 
 def _verify_target(registry: Registry, model: str) -> None:

@@ -1,31 +1,30 @@
 """``anoean models status``: who serves what, since when, and whether the fleet agrees."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from anoean_stream.cli.console import out, print_json
-from anoean_stream.cli.dead_letters import printable
 from anoean_stream.cli.fleet import Judgement, judge
-from anoean_stream.cli.models_rollback import ModelArgument
-from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.options import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    ModelArgument,
+    SetOption,
+    load,
+)
 from anoean_stream.cli.quiet import quiet_librdkafka
-from anoean_stream.cli.times import show_span, show_utc, try_utc
+from anoean_stream.cli.status_view import Status, held_versions, print_status, status_parts
 from anoean_stream.cli.worker_reports import SeenWorker, live_reports, try_workers
-from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.errors import RegistryError
 from anoean_stream.records.workerreport import WorkerReport
-from anoean_stream.registry import CHAMPION, PREVIOUS, AliasRecord, Registry
+from anoean_stream.registry import CHAMPION, AliasRecord, Registry
 from anoean_stream.settings import Settings
 
 EXIT_DISAGREE: Final = 3
@@ -36,42 +35,6 @@ _FORGET_S: Final = 86_400.0
 
 _WATCH_S: Final = 2.0
 """Seconds between two looks of ``--watch``."""
-
-_STYLES: Final = {"agreed": "green", "swapping": "yellow", "disagree": "bold red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Everything that there is to be shown.
-
-    Parameters
-    ----------
-    model : str
-        Name of the model.
-    registry_url : str
-        Its registry.
-    aliases : dict of str to AliasRecord, or None
-        None when the registry cannot be read.
-    choice : ThresholdChoice or None
-        Threshold that was asked for.
-    workers : tuple of SeenWorker
-        Those of the last day.
-    judgement : Judgement
-        Whether they agree.
-    now : datetime
-        When this was so.
-    problems : tuple of str
-        What could not be read, and why.
-    """
-
-    model: str
-    registry_url: str
-    aliases: dict[str, AliasRecord] | None
-    choice: ThresholdChoice | None
-    workers: tuple[SeenWorker, ...]
-    judgement: Judgement
-    now: datetime
-    problems: tuple[str, ...]
 
 
 def status(
@@ -85,10 +48,13 @@ def status(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what the registry names, what each worker serves since when, and whether that agrees.
+    """Show what the registry names, and what each worker serves since when.
 
-    Workers say it on topics.workers every worker.report_interval_s; one that is silent for three of
-    these intervals is gone. Exit code 3 when workers serve something else than their alias names, or
+    Workers say it on topics.workers every worker.report_interval_s; one that
+    is silent for three of these intervals is gone. A worker without
+    partitions is idle: a spare.
+
+    Exit code 3 when workers serve something else than their alias names, or
     than each other, for longer than registry.disagree_after_s.
 
     [bold]Examples[/]
@@ -153,7 +119,7 @@ def as_document(seen: Status) -> dict[str, Any]:
         "differences": seen.judgement.differences,
         "registry": seen.registry_url,
         "aliases": None if seen.aliases is None else dict(sorted(seen.aliases.items())),
-        "held": {} if champion is None else _held(champion, seen.now),
+        "held": {} if champion is None else held_versions(champion, seen.now),
         "threshold": seen.choice,
         "workers": [
             {
@@ -165,12 +131,6 @@ def as_document(seen: Status) -> dict[str, Any]:
         ],
         "problems": seen.problems,
     }
-
-
-def print_status(seen: Status, console: Console) -> None:
-    """Print a status; tables fit 80 columns, sentences are as long as they are."""
-    for part in _parts(seen):
-        console.print(part, soft_wrap=isinstance(part, Text))
 
 
 def _watch(settings: Settings, registry: Registry, model: str, *, as_json: bool) -> None:
@@ -186,112 +146,8 @@ def _watch(settings: Settings, registry: Registry, model: str, *, as_json: bool)
     with Live(console=out, auto_refresh=False) as live:
         while True:
             seen = look(settings, registry, model, now=datetime.now(tz=UTC))
-            live.update(Group(*_parts(seen)), refresh=True)
+            live.update(Group(*status_parts(seen)), refresh=True)
             time.sleep(_WATCH_S)
-
-
-def _parts(seen: Status) -> Iterator[RenderableType]:
-    yield Text.from_markup(
-        f"[bold]{escape(seen.model)}[/] in registry {escape(seen.registry_url)}, "
-        f"{show_utc(seen.now)} UTC"
-    )
-    if seen.aliases:
-        yield _alias_table(seen)
-    if seen.workers:
-        yield _worker_table(seen)
-    for worker in seen.workers:
-        report = worker.report
-        if report.problem and worker.state(seen.now) == "live":
-            yield Text(f"worker {printable(report.worker)}: {printable(report.problem)}", "yellow")
-    for problem in seen.problems:
-        yield Text(f"not known: {printable(problem)}", "yellow")
-    state = seen.judgement.state
-    yield Text(printable(seen.judgement.sentence), _STYLES.get(state, ""))
-
-
-def _alias_table(seen: Status) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    aliases = dict(seen.aliases or {})
-    for alias in (CHAMPION, "shadow", PREVIOUS):
-        record = aliases.pop(alias, None)
-        table.add_row(alias, "none" if record is None else _moved(record, seen.now))
-    for alias, record in sorted(aliases.items()):
-        table.add_row(escape(alias), _moved(record, seen.now))
-    champion = (seen.aliases or {}).get(CHAMPION)
-    if champion is not None:
-        for version, until in _held(champion, seen.now).items():
-            table.add_row("held", f"version {version} until {show_utc(until)}, after a roll back")
-    if seen.choice is not None:
-        said = f", set {show_utc(seen.choice.set_at)} by {seen.choice.set_by}"
-        table.add_row(
-            "threshold",
-            escape(printable(f"{seen.choice}{said}{_because(seen.choice.reason)}")),
-        )
-    return table
-
-
-def _moved(record: AliasRecord, now: datetime) -> str:
-    moved_at = try_utc(record.updated_at)
-    if moved_at is None:
-        return f"version {record.version}"
-    age_s = (now - moved_at).total_seconds()
-    text = (
-        f"version {record.version} since {show_utc(record.updated_at)} ({show_span(max(age_s, 0))}) "
-        f"by {record.updated_by}{_because(record.reason)}"
-    )
-    return escape(printable(text))
-
-
-def _because(reason: str) -> str:
-    return f": {reason}" if reason else ""
-
-
-def _held(champion: AliasRecord, now: datetime) -> dict[str, str]:
-    return {
-        version: until for version, until in champion.held.items() if (try_utc(until) or now) > now
-    }
-
-
-def _worker_table(seen: Status) -> Table:
-    # Several groups may follow one model; the column costs room that ids need.
-    has_groups = len({worker.report.group for worker in seen.workers}) > 1
-    table = Table(pad_edge=False, box=None, padding=(0, 2, 0, 0), title_justify="left")
-    table.add_column("worker", overflow="fold", ratio=3)
-    if has_groups:
-        table.add_column("group", overflow="fold", ratio=2)
-    table.add_column("serves", no_wrap=True)
-    table.add_column("since (UTC)", no_wrap=True)
-    table.add_column("threshold", justify="right", no_wrap=True)
-    table.add_column("shadow", no_wrap=True)
-    table.add_column("state", overflow="fold", ratio=2)
-    differing = {one.worker for one in seen.judgement.differences}
-    for worker in seen.workers:
-        report, state = worker.report, worker.state(seen.now)
-        group = (escape(printable(report.group)),) if has_groups else ()
-        style = "dim" if state != "live" else "red" if report.worker in differing else ""
-        table.add_row(
-            escape(printable(report.worker)),
-            *group,
-            "nothing" if report.version is None else escape(printable(report.version)),
-            "" if report.serving_since is None else show_utc(report.serving_since),
-            "" if report.threshold is None else f"{report.threshold:.4g}",
-            escape(printable(report.shadow_version or "")),
-            _state_words(worker, seen.now),
-            style=style,
-        )
-    return table
-
-
-def _state_words(worker: SeenWorker, now: datetime) -> str:
-    state = worker.state(now)
-    if state == "live":
-        n = worker.report.partitions
-        return f"live, {n} partition{'' if n == 1 else 's'}"
-    since = worker.at if worker.stopped_at is None else worker.stopped_at
-    ago = show_span(max((now - since).total_seconds(), 0))
-    return f"stopped {ago} ago" if state == "stopped" else f"gone since {ago}"
 
 
 def _is_recent(worker: SeenWorker, now: datetime) -> bool:

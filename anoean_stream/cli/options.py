@@ -69,6 +69,14 @@ JsonOption = Annotated[
     typer.Option("--json", help="One JSON object on stdout, for machines.", show_default=False),
 ]
 
+ReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why, in one line; it is recorded.")
+]
+ModelArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="Name of the model; else model.name.", show_default=False),
+]
+
 
 def load(
     config: Path | None,

@@ -11,8 +11,15 @@ from anoean_stream.cli import threshold_set, threshold_suggest
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.dead_letters import printable
 from anoean_stream.cli.following import WaitOption, raise_if_behind, tell_following
-from anoean_stream.cli.models_rollback import ModelArgument, ReasonOption
-from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.options import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    ModelArgument,
+    ReasonOption,
+    SetOption,
+    load,
+)
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.threshold_change import follow_change, said, threshold_detail
 from anoean_stream.cli.threshold_stage import ThresholdStage
@@ -43,7 +50,7 @@ def show(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what is asked for and by whom, what it comes to, and what each worker uses.
+    """Show what is asked for, what it comes to, and what each worker uses.
 
     [bold]Examples[/]
 
@@ -115,7 +122,9 @@ def rollback(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Ask for the threshold before the present one again; a second time goes one further back.
+    """Ask for the threshold before the present one again.
+
+    A second time goes one further back.
 
     [bold]Examples[/]
 
@@ -146,7 +155,9 @@ def reset(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Ask for nothing any more: scoring.false_positive_rate decides, or else the model itself.
+    """Ask for nothing any more.
+
+    scoring.false_positive_rate decides then, or else the model itself.
 
     [bold]Examples[/]
 

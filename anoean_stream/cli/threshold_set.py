@@ -1,6 +1,7 @@
 """``anoean threshold set``: as many alerts as you can look at, from the next chunk on."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,8 +10,14 @@ from rich.markup import escape
 
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.following import WaitOption, raise_if_behind, tell_following
-from anoean_stream.cli.models_rollback import ReasonOption
-from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.options import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    ReasonOption,
+    SetOption,
+    load,
+)
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.threshold_change import follow_change, said, threshold_detail
 from anoean_stream.cli.threshold_stage import ThresholdStage
@@ -62,11 +69,15 @@ def set_threshold(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Ask for a threshold; workers use it from the next chunk on, and after each start.
+    """Ask for a threshold; workers use it from the next chunk on.
 
-    It stands in the registry, is told to topics.audit and topics.control, and `anoean threshold
-    rollback` takes it back. How many alerts an hour it makes on the recorded traffic is said, and how
-    many the one before makes. Exit code 3 when a worker has not followed in time.
+    It stands in the registry, so it survives restarts, is told to
+    topics.audit and topics.control, and `anoean threshold rollback` takes it
+    back. How many alerts an hour it makes on the traffic that workers counted
+    is said, and how many the one before makes.
+
+    Exit code 3 when a worker has not followed in time; it is set all the
+    same.
 
     [bold]Examples[/]
 
@@ -82,16 +93,16 @@ def set_threshold(
     registry = Registry.from_settings(settings.registry)
     asked = _asked(alerts_per_hour, false_positive_rate, distance)
     stage = ThresholdStage(settings, registry, model)
+    left = registry.threshold(model).choice
     who = who_am_i()
     choice = ThresholdChoice(
         kind=asked.kind,
         value=asked.value,
-        **_worked_out(stage, asked),
+        **_worked_out(stage, asked, _still_true(registry, model, left, asked)),
         set_at=datetime.now(tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         set_by=who,
         reason=reason[:2000],
     )
-    left = registry.threshold(model).choice
     before, after = _before(stage, left), stage.work_out(choice, stage.champion)
     traffic = stage.traffic()
     if not dry_run:
@@ -153,8 +164,20 @@ def _asked(
     return choice
 
 
-def _worked_out(stage: ThresholdStage, asked: ThresholdChoice) -> dict[str, Any]:
-    """Return the distances and the share of a choice.
+def _still_true(
+    registry: Registry, model: str, left: ThresholdChoice | None, asked: ThresholdChoice
+) -> dict[str, float]:
+    """Return what the same number of alerts came to for other versions: a roll back goes to one of them."""
+    if left is None or (left.kind, left.value) != (asked.kind, asked.value):
+        return {}
+    there = set(registry.version_numbers(model))
+    return {version: value for version, value in left.distances.items() if version in there}
+
+
+def _worked_out(
+    stage: ThresholdStage, asked: ThresholdChoice, known: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return the distances and the share of a choice; `known` are distances of other versions.
 
     Raises
     ------
@@ -170,7 +193,7 @@ def _worked_out(stage: ThresholdStage, asked: ThresholdChoice) -> dict[str, Any]
         _warn_of_shadow(stage, asked)
         return {}
     traffic = stage.counted_traffic()
-    distances = {stage.champion: traffic.distance_for(asked.value)}
+    distances = {**known, stage.champion: traffic.distance_for(asked.value)}
     share = min(asked.value / traffic.records_per_hour, 1.0)
     shadow = stage.shadow_traffic()
     if shadow is not None and shadow.version != stage.champion:

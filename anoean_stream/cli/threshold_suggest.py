@@ -9,8 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from anoean_stream.cli.console import err, out, print_json
-from anoean_stream.cli.models_rollback import ModelArgument
-from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
+from anoean_stream.cli.options import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    ModelArgument,
+    SetOption,
+    load,
+)
 from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.threshold_set import traffic_document
 from anoean_stream.cli.threshold_stage import ThresholdStage
@@ -66,11 +72,12 @@ def suggest(
     overrides: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what each choice of a threshold would have done to the live traffic of the last hour.
+    """Show what each threshold would have done to the traffic of the last hour.
 
-    Workers count the scores of what they read, by the version that serves, and report them on
-    topics.workers. Each line has the threshold and the alerts an hour, with the 95 % interval of so
-    many counted events. Nothing is changed.
+    Workers count the scores of what they read, by the version that serves,
+    and report them on topics.workers. Each line has the threshold and the
+    alerts an hour, with the 95 % interval of so many counted events. Nothing
+    is changed.
 
     [bold]Examples[/]
 
@@ -144,7 +151,7 @@ def histogram(sketch: ScoreSketch, *, threshold: float) -> Table:
         title_justify="left",
         title="scores of the upper tenth (bars are logarithmic)",
     )
-    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("from score", justify="right", no_wrap=True)
     table.add_column("records", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     counts = [sketch.n_above(a) - sketch.n_above(b) for a, b in pairwise(edges)]

@@ -19,6 +19,10 @@ HOUR_S: Final = 3600.0
 ENOUGH_S: Final = 600.0
 """Seconds of traffic below which a figure is called rough: ten minutes hold no backup, no lunch break."""
 
+_UNEVEN: Final = 1.5
+"""Longest over shortest time of the workers from which figures are called rough: then a third of what one
+counted may have moved to another meanwhile."""
+
 _Z: Final = 1.959964
 """Of the normal distribution, for 95 %."""
 
@@ -91,7 +95,7 @@ class Traffic:
     def is_even(self) -> bool:
         """Whether all workers counted for about as long; if not, partitions may have moved meanwhile."""
         seconds = [one.seconds for one in self.distributions]
-        return not seconds or max(seconds) <= 1.5 * min(seconds)
+        return not seconds or max(seconds) <= _UNEVEN * min(seconds)
 
     def alert_rate(self, distance: float) -> AlertRate:
         """Return how many alerts an hour a threshold would have made."""
@@ -171,8 +175,8 @@ class Traffic:
 def rate_interval(counts: Sequence[int], hours: Sequence[float]) -> tuple[float, float, float]:
     """Return the sum of ``count / hours`` and its 95 % interval for Poisson counts.
 
-    Where all have the same hours this is Garwood's interval of the count, within 1 % from two records
-    on. Never below 0.
+    Where all have the same hours this is Garwood's interval of the count: within 1 % from ten records
+    on, within 10 % below.
 
     References
     ----------

@@ -44,6 +44,25 @@ def show_utc(moment: datetime | str | None) -> str:
     return "?" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def show_short_utc(text: str | None, *, now: datetime) -> str:
+    """Return a moment in few letters: the time if it was today, else the day too; nothing for none.
+
+    Examples
+    --------
+    >>> now = datetime(2026, 5, 2, tzinfo=UTC)
+    >>> (
+    ...     show_short_utc("2026-05-02T10:00:00Z", now=now),
+    ...     show_short_utc("2026-05-01T10:00:00Z", now=now),
+    ... )
+    ('10:00:00', '05-01 10:00')
+    """
+    at = None if text is None else try_utc(text)
+    if at is None:
+        return ""
+    is_today = at.astimezone(UTC).date() == now.astimezone(UTC).date()
+    return f"{at.astimezone(UTC):{'%H:%M:%S' if is_today else '%m-%d %H:%M'}}"
+
+
 def show_span(seconds: float) -> str:
     """Return a span of time in its largest useful unit.
 

@@ -52,9 +52,9 @@ def create(
 ) -> None:
     """Create topics that do not exist yet; those that do are left as they are.
 
-    Each gets the configuration that it needs: the audit topic keeps its records for good, the reports
-    of workers are compacted, a dead letter fits whole. Whoever creates topics with other tools finds it
-    in docs/audit.md.
+    Each gets the configuration that it needs: the audit topic keeps its
+    records for good, the reports of workers are compacted, a dead letter fits
+    whole. Whoever creates topics with other tools finds it in docs/audit.md.
 
     [bold]Examples[/]
 

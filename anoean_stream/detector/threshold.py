@@ -46,7 +46,7 @@ class ThresholdChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def __str__(self) -> str:
         """Return it as a person says it."""
         if self.kind == "alerts_per_hour":
-            return f"{self.value:g} alerts an hour"
+            return f"{self.value:g} alert{'' if self.value == 1 else 's'} an hour"
         if self.kind == "false_positive_rate":
             return f"false-positive rate {self.value:g}"
         return f"distance {self.value:g}"

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from anoean_stream.kafka.embedded import EmbeddedBroker
+from tests.support.operator import Operator, make_operated_registry
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +43,15 @@ def new_group(_numbers: Iterator[int]) -> Callable[..., str]:
         return f"{stem}-{os.getpid()}-{next(_numbers)}"
 
     return name
+
+
+@pytest.fixture
+def operator(
+    embedded_broker: EmbeddedBroker,
+    new_topic: Callable[[str], str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Operator:
+    """An operator of the model ``edge`` with three versions; the last is champion."""
+    topics = {use: new_topic(use) for use in ("audit", "control", "workers")}
+    return Operator(embedded_broker.bootstrap, topics, make_operated_registry(tmp_path), capsys)

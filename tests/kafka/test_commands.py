@@ -25,6 +25,9 @@ def site(kafka_broker: KafkaBroker, new_group: Callable[[str], str]) -> Site:
         "topics.input": f"{group}.flows",
         "topics.alerts": f"{group}.anomalies",
         "topics.dead_letters": f"{group}.dlq",
+        "topics.audit": f"{group}.audit",
+        "topics.control": f"{group}.control",
+        "topics.workers": f"{group}.workers",
         "consumer.group_id": group,
     }
     return Site(kafka_broker.bootstrap, settings)
@@ -47,13 +50,14 @@ def write_flows(path: Path) -> int:
 
 
 def test_topics_are_created_once_and_listed_with_their_use(site: Site) -> None:
-    names = [str(site.settings[f"topics.{use}"]) for use in ("input", "alerts", "dead_letters")]
+    uses = ("input", "alerts", "dead_letters", "audit", "control", "workers")
+    names = [site.topic(use) for use in uses]
 
     assert set(site.json("topics", "list")["missing"]) == set(names)
     assert site.json("topics", "create", "--partitions", "3")["created"] == names
     assert site.json("topics", "create") == {"created": [], "existing": names}
     listed = {topic["name"]: topic for topic in site.json("topics", "list")["topics"]}
-    assert {listed[name]["partitions"] for name in names} == {3}
+    assert [listed[name]["partitions"] for name in names] == [3, 3, 3, 1, 1, 1]
 
 
 def test_publish_to_a_missing_topic_says_how_to_make_it(site: Site, tmp_path: Path) -> None:

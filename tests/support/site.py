@@ -66,6 +66,9 @@ def make_site(bootstrap: str, group: str, folder: Path) -> Site:
         "topics.input": f"{group}.flows",
         "topics.alerts": f"{group}.anomalies",
         "topics.dead_letters": f"{group}.dlq",
+        "topics.audit": f"{group}.audit",
+        "topics.control": f"{group}.control",
+        "topics.workers": f"{group}.workers",
         "consumer.group_id": group,
         "registry.url": models,
     }

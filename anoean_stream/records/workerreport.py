@@ -68,7 +68,7 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
     shadow_version : str or None
         What it compares with.
     threshold : float or None
-        Distance above which it alerts.
+        Distance above which it alerts; None: it serves nothing, or every record alerts.
     threshold_source : str
         Where that comes from, in words.
     partitions : int

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, Final
 
 from mode import Service
@@ -108,7 +109,7 @@ class ReportService(Service):
             wanted_version=None if seen is None else seen.version,
             problem=models.problem,
             shadow_version=None if candidate is None else candidate.model.version,
-            threshold=None if pipeline is None else max(pipeline.threshold, 0.0),
+            threshold=pipeline.threshold if pipeline and isfinite(pipeline.threshold) else None,
             threshold_source="" if pipeline is None else pipeline.chosen.source,
             partitions=self._health.n_partitions or 0,
             records=self._metrics.value("anoean_records_total"),

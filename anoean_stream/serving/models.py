@@ -360,12 +360,13 @@ class ModelService(Service):
             reason=broken.sentence,
         )
         self._tell_news(None)
-        self._install(self._with_choice_of_now(target))
+        self._install(self.with_choice_of_now(target))
         self._taken_back.note(left.model, target.model, broken, seen=self.watch.seen)
         self.watch.took(target.model)
         self.add_future(self._taken_back.settle())
 
-    def _with_choice_of_now(self, pipeline: Pipeline) -> Pipeline:
+    def with_choice_of_now(self, pipeline: Pipeline) -> Pipeline:
+        """Return a pipeline with the threshold that is asked for now; a millisecond."""
         try:
             return self._pipeline(pipeline.model, self.thresholds.choice)
         except ConfigError:

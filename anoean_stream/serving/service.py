@@ -89,6 +89,7 @@ class Serving(ScoringListener):
             settings,
             registry,
             prepare=self.models.prepare,
+            renew=self.models.with_choice_of_now,
             scorer=scorer,
             metrics=metrics,
             trail=trail,

@@ -39,6 +39,8 @@ class Shadowing(Service):
         Where the candidate stands.
     prepare : callable
         Checks a candidate as if it were to serve; in the loading thread.
+    renew : callable
+        Gives a pipeline the threshold that is asked for now.
     scorer : Scorer
         The thread to compare in, and the champion.
     metrics : Metrics
@@ -55,6 +57,7 @@ class Shadowing(Service):
         registry: Registry,
         *,
         prepare: Callable[[ServedModel], Pipeline],
+        renew: Callable[[Pipeline], Pipeline],
         scorer: Scorer,
         metrics: Metrics,
         trail: Trail,
@@ -64,6 +67,7 @@ class Shadowing(Service):
         super().__init__(**kwargs)
         self._settings = settings.shadow
         self._alias = settings.shadow.alias
+        self._renew = renew
         self._scorer = scorer
         self._metrics = metrics
         self._trail = trail
@@ -91,7 +95,9 @@ class Shadowing(Service):
             await self.watch.poll_now()
 
     def champion_changed(self) -> None:
-        """Compare with another champion, or with another threshold of it, from now on."""
+        """Compare with another champion, or with another threshold of both, from now on."""
+        if self.candidate is not None:
+            self.candidate = self._renew(self.candidate)
         self._begin()
 
     def distribution(self) -> ScoreDistribution | None:

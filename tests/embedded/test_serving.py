@@ -16,6 +16,7 @@ from anoean_stream.detector.detector import Detector
 from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.kafka.embedded import EmbeddedBroker
 from anoean_stream.records.audit import AuditRecord
+from anoean_stream.records.shadowreport import ShadowReport
 from anoean_stream.records.workerreport import WorkerReport
 from anoean_stream.registry.registry import Registry
 from anoean_stream.settings import BrokerSettings, Settings, TopicSettings
@@ -26,6 +27,7 @@ from tests.support.worker import WorkerProcess
 
 MODEL = "anoean"
 NEVER_S = 3600
+BOTH = ("champion", "candidate", "both")
 QUICK_S = 5.0
 """What a roll back may take from the command to all workers."""
 
@@ -89,10 +91,12 @@ class Stage:
             self.bootstrap, self.topics["input"], map(msgspec.json.encode, make_rows(n, seed=seed))
         )
 
-    def audit(self, action: str) -> list[AuditRecord]:
+    def all_audit(self) -> list[AuditRecord]:
         records = read_all(self.bootstrap, self.topics["audit"])
-        found = [AuditRecord.from_json(record.value or b"") for record in records]
-        return [one for one in found if one.action == action]
+        return [AuditRecord.from_json(record.value or b"") for record in records]
+
+    def audit(self, action: str) -> list[AuditRecord]:
+        return [one for one in self.all_audit() if one.action == action]
 
     def wait_for_audit(self, action: str, *, within_s: float = 15.0) -> AuditRecord:
         wait_until(lambda: bool(self.audit(action)), what=f"audit {action}", within_s=within_s)
@@ -383,3 +387,68 @@ def test_without_the_three_topics_it_works_and_says_nothing_to_them(stage: Stage
 
     assert stage.audit("loaded") == []
     assert stage.reports() == []
+
+
+def test_a_shadow_is_compared_with_the_champion_and_reported(stage: Stage) -> None:
+    champion, candidate = stage.add(), stage.add(seed=1)
+    stage.registry.set_alias(MODEL, "champion", champion)
+
+    with stage.worker(
+        shadow__sample_share=1, shadow__time_share=10, shadow__report_interval_s=1
+    ) as worker:
+        worker.ready()
+        stage.registry.set_alias(MODEL, "shadow", candidate)
+        stage.say()
+        worker.wait_for_line("shadow_in_use", candidate=candidate)
+        n = sum(stage.flows(100, seed=seed) for seed in range(8))
+        worker.wait_for_records(n)
+        wait_until(
+            lambda: worker.metrics()["anoean_shadow_records_total"] >= 100,
+            what="a report",
+            within_s=20,
+            hint=worker.tail,
+        )
+        reported = stage.reports()[-1]
+        stage.registry.remove_alias(MODEL, "shadow")
+        stage.say()
+        worker.wait_for_line("shadow_gone", candidate=candidate)
+        assert worker.stop() == 0
+
+    reports = [ShadowReport.from_detail(one.detail) for one in stage.audit("shadow_report")]
+    assert {(one.champion, one.candidate) for one in reports} == {(champion, candidate)}
+    assert 100 <= sum(one.records for one in reports) <= n
+    assert all(one.both_alerts <= one.champion_alerts <= one.records for one in reports)
+    assert all(one.rank_correlation is not None for one in reports)
+    assert reported is not None
+    assert (reported.version, reported.shadow_version) == (champion, candidate)
+    assert reported.shadow_scores is not None
+    assert [one.action for one in stage.all_audit() if one.action.startswith("shadow_s")] == [
+        "shadow_started",
+        "shadow_stopped",
+    ]
+
+
+def test_a_threshold_holds_for_the_shadow_too(stage: Stage) -> None:
+    champion, candidate = stage.add(), stage.add(seed=1)
+    stage.registry.set_alias(MODEL, "champion", champion)
+    stage.registry.set_alias(MODEL, "shadow", candidate)
+
+    with stage.worker(
+        shadow__sample_share=1, shadow__time_share=10, shadow__report_interval_s=1
+    ) as worker:
+        worker.ready()
+        worker.wait_for_line("shadow_in_use", candidate=candidate)
+        stage.registry.set_threshold(MODEL, ThresholdChoice(kind="false_positive_rate", value=1.0))
+        stage.say()
+        worker.wait_for_line("threshold_in_use")
+        worker.wait_for_records(stage.flows(500))
+        wait_until(
+            lambda: worker.metrics()["anoean_shadow_records_total"] >= 50,
+            what="a report",
+            within_s=20,
+            hint=worker.tail,
+        )
+        metrics = worker.metrics()
+
+    n = metrics["anoean_shadow_records_total"]
+    assert [metrics[f'anoean_shadow_alerts_total{{by="{who}"}}'] for who in BOTH] == [n, n, n]

@@ -20,6 +20,7 @@ from anoean_stream.cli.offline import (
 )
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.cli.progress import row_progress
+from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.stratified import stratified
 from anoean_stream.cli.trail import tell
 from anoean_stream.errors import ModelNotFoundError
@@ -83,6 +84,7 @@ def set_evaluation(
     [cyan]anoean models evaluation set edge --dataset nsl-kdd --split test --data-dir nsl-kdd[/]
     """
     settings = load(config, overrides, debug=debug)
+    quiet_librdkafka(debug=debug)
     records = source(file, dataset=dataset, split=split, data_dir=data_dir)
     labels = Labels.of(records, column=label_column, normal_value=normal_value)
     registry = Registry.from_settings(settings.registry)

@@ -59,12 +59,12 @@ def test_shuffled_labels_are_refused_and_an_equal_model_is_accepted(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(empty_folder / "cache"))
     flows = write_training_rows(data_dir, shuffled=False)
-    champion = train(capsys, flows, seed=3)
-    equal = train(capsys, flows, seed=1)
-    nonsense = train(capsys, write_training_rows(data_dir, shuffled=True), seed=3)
+    champion = train(capsys, flows, seed=1)
+    equal = train(capsys, flows, seed=2)
+    nonsense = train(capsys, write_training_rows(data_dir, shuffled=True), seed=1)
     # Rows that none of them has seen.
     anoean(
-        capsys, "models", "evaluation", "set", "edge", "--max-records", "5000",
+        capsys, "models", "evaluation", "set", "edge", "--max-records", "2000",
         "--dataset", "nsl-kdd", "--split", "test", "--data-dir", str(data_dir / "nsl-kdd"),
     )  # fmt: skip
     registry = Registry("models")

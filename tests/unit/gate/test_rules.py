@@ -39,8 +39,8 @@ def test_a_refusal_names_each_broken_rule_with_value_bound_and_next_step() -> No
     first, overlap, reports, last = str(error).splitlines()
     assert first == "version 5 of model 'edge' is not promoted, champion stays 4:"
     assert overlap == (
-        "- overlap_min: 12 of 100 alerts are raised by both (0.1235, gate.overlap_min asks for at "
-        "least 0.3); look at the examples"
+        "- overlap_min: 12 of 100 alerts are raised by both (0.1235, expected at least 0.3: "
+        "gate.overlap_min); look at the examples"
     )
     assert reports == "- shadow_reports: no broker answers (gate.online); start one"
     assert last == "To promote it all the same: --force --reason TEXT"
@@ -65,3 +65,11 @@ def test_a_result_can_be_written_down_whatever_was_seen() -> None:
 
     assert document["value"] is None
     assert document["rule"] == "overlap_min"
+
+
+def test_an_endless_value_is_said() -> None:
+    endless = msgspec.structs.replace(BROKEN, value=math.inf, bound=10_000)
+
+    assert "(inf, expected at least 10,000: gate.overlap_min)" in str(
+        refusal("edge", "5", "4", [endless])
+    )

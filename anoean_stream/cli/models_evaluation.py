@@ -74,14 +74,14 @@ def set_evaluation(
 ) -> None:
     """Keep labelled records in the registry as the evaluation set of a model.
 
-    Take rows on which no version was or will be trained: a version that has seen them looks better
-    than it is. Earlier sets stay; the newest judges.
+    Take rows on which no version was or will be trained: a version that has
+    seen them looks better than it is. Earlier sets stay; the newest judges.
 
     [bold]Examples[/]
 
-    [cyan]anoean models evaluation set edge golden.csv.gz --label-column label --normal-value 0[/]
+    [cyan]anoean models evaluation set edge golden.csv.gz --normal-value 0[/]
 
-    [cyan]anoean models evaluation set edge --dataset nsl-kdd --split test --data-dir nsl-kdd[/]
+    [cyan]anoean models evaluation set edge --dataset nsl-kdd --data-dir nsl-kdd[/]
     """
     settings = load(config, overrides, debug=debug)
     quiet_librdkafka(debug=debug)

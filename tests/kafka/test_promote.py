@@ -179,7 +179,9 @@ def test_ctrl_c_ends_the_wait_and_moves_nothing(site: Site, registry: Registry) 
 
     _, err = waiting.communicate(timeout=30)
     assert waiting.returncode == 130
-    assert err.decode().strip() == "stopped."
+    # rich repeats a line when the signal comes while it is being written.
+    assert set(err.decode().splitlines()) <= {"0 of 10,000 shadow records", "stopped."}
+    assert err.decode().endswith("stopped.\n")
     assert registry.aliases("edge") == {"champion": "1", "shadow": "2"}
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from anoean_stream.cli.console import out
 from anoean_stream.cli.promotion import Promotion
+from anoean_stream.gate.rules import number_text
 from anoean_stream.registry import CHAMPION
 
 
@@ -36,9 +37,9 @@ def print_rules(promotion: Promotion) -> None:
     table.add_column("bound", justify="right")
     table.add_column("")
     for result in promotion.results:
-        seen = "-" if result.value is None else f"{result.value:.4g}"
-        bound = f"{result.bound_is} {result.bound:g}"
-        table.add_row(result.rule, seen, bound, "kept" if result.passed else "[red]broken[/]")
+        bound = f"{result.bound_is} {number_text(result.bound)}"
+        verdict = "kept" if result.passed else "[red]broken[/]"
+        table.add_row(result.rule, number_text(result.value), bound, verdict)
     out.print(table)
     for result in promotion.results:
         if result.passed or promotion.outcome != "refused":

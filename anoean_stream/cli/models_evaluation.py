@@ -20,6 +20,7 @@ from anoean_stream.cli.offline import (
 )
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.cli.progress import row_progress
+from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.cli.stratified import stratified
 from anoean_stream.cli.trail import tell
 from anoean_stream.errors import ModelNotFoundError
@@ -73,16 +74,17 @@ def set_evaluation(
 ) -> None:
     """Keep labelled records in the registry as the evaluation set of a model.
 
-    Take rows on which no version was or will be trained: a version that has seen them looks better
-    than it is. Earlier sets stay; the newest judges.
+    Take rows on which no version was or will be trained: a version that has
+    seen them looks better than it is. Earlier sets stay; the newest judges.
 
     [bold]Examples[/]
 
-    [cyan]anoean models evaluation set edge golden.csv.gz --label-column label --normal-value 0[/]
+    [cyan]anoean models evaluation set edge golden.csv.gz --normal-value 0[/]
 
-    [cyan]anoean models evaluation set edge --dataset nsl-kdd --split test --data-dir nsl-kdd[/]
+    [cyan]anoean models evaluation set edge --dataset nsl-kdd --data-dir nsl-kdd[/]
     """
     settings = load(config, overrides, debug=debug)
+    quiet_librdkafka(debug=debug)
     records = source(file, dataset=dataset, split=split, data_dir=data_dir)
     labels = Labels.of(records, column=label_column, normal_value=normal_value)
     registry = Registry.from_settings(settings.registry)

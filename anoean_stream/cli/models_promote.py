@@ -67,10 +67,11 @@ def promote(
 ) -> None:
     """Let a version become champion, if it proves itself: workers swap at once.
 
-    It is verified, compared with the champion on the evaluation set (section gate of the settings),
-    and judged by what workers reported while it was their shadow. A refusal names every rule that is
-    broken and ends with exit code 3. `promote NAME previous` goes through the gate, too; the quick
-    way back is `anoean models rollback`.
+    It is verified, compared with the champion on the evaluation set, and
+    judged by what workers reported while it was their shadow (section gate
+    of the settings). A refusal names every broken rule and ends with exit
+    code 3. `promote NAME previous` goes through the gate, too; the quick way
+    back is `anoean models rollback`.
 
     [bold]Examples[/]
 
@@ -78,7 +79,7 @@ def promote(
 
     [cyan]anoean models promote edge 5 --wait 24h[/]
 
-    [cyan]anoean models promote edge 5 --force --reason "champion is blind to the new worm"[/]
+    [cyan]anoean models promote edge 5 --force --reason "champion is blind"[/]
     """
     settings = load(config, overrides, debug=debug)
     quiet_librdkafka(debug=debug)

@@ -15,6 +15,7 @@ from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.gate_view import print_rules
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.cli.promotion import Promotion, promote_through_gate
+from anoean_stream.cli.quiet import quiet_librdkafka
 from anoean_stream.errors import ConfigError
 from anoean_stream.registry.layout import CHAMPION, version_folder
 from anoean_stream.registry.registry import Registry
@@ -170,6 +171,7 @@ def train(
     [cyan]anoean train --dataset nsl-kdd --data-dir nsl-kdd --set training.epochs=20 --json[/]
     """
     settings = load(config, overrides, debug=debug)
+    quiet_librdkafka(debug=debug)
     started_s = time.perf_counter()
     name = name or settings.model.name
     if folder is not None and promote:

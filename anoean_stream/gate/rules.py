@@ -93,7 +93,23 @@ def in_one_line(results: Iterable[RuleResult]) -> str:
     return "; ".join(f"{result.rule}: {result.sentence}" for result in broken(results))
 
 
+def number_text(value: float | None) -> str:
+    """Return a value or a bound as a person reads it.
+
+    Examples
+    --------
+    >>> number_text(56520), number_text(0.236559), number_text(None)
+    ('56,520', '0.2366', '-')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, int) or value.is_integer():
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
 def _seen(result: RuleResult) -> str:
     if result.value is None:
         return result.setting
-    return f"{result.value:.4g}, {result.setting} asks for {result.bound_is} {result.bound:g}"
+    seen, bound = number_text(result.value), number_text(result.bound)
+    return f"{seen}, expected {result.bound_is} {bound}: {result.setting}"

@@ -177,53 +177,6 @@ def test_verify_scores_the_golden_batch(
     assert "golden.json" in capsys.readouterr().err
 
 
-def test_promote_moves_the_champion_and_keeps_the_way_back(
-    registry: Registry, capsys: Captured
-) -> None:
-    assert main(["models", "promote", "edge", "2"]) == 0
-
-    said = capsys.readouterr()
-    assert "edge@champion: from version 1 to version 2" in said.out
-    assert "version 1 is now edge@previous" in said.err
-    assert registry.aliases("edge") == {"champion": "2", "previous": "1"}
-
-
-def test_promote_previous_is_the_way_back(registry: Registry, capsys: Captured) -> None:
-    main(["models", "promote", "edge", "2"])
-    capsys.readouterr()
-
-    assert main(["models", "promote", "edge", "previous", "--json"]) == 0
-
-    assert document(capsys) == {"name": "edge", "alias": "champion", "from": "2", "to": "1"}
-    assert registry.alias_version("edge", "champion") == "1"
-
-
-def test_promote_sets_another_alias(registry: Registry, capsys: Captured) -> None:
-    assert main(["models", "promote", "edge", "2", "--alias", "shadow", "--json"]) == 0
-
-    assert document(capsys)["from"] is None
-    assert registry.aliases("edge") == {"champion": "1", "shadow": "2"}
-
-
-@pytest.mark.parametrize("file", FILES)
-def test_promote_refuses_a_damaged_version_and_moves_nothing(
-    registry: Registry, file: str, capsys: Captured
-) -> None:
-    damage(registry, "2", file)
-
-    assert main(["models", "promote", "edge", "2"]) == 3
-
-    assert file in capsys.readouterr().err
-    assert registry.aliases("edge") == {"champion": "1"}
-
-
-def test_promote_of_a_bad_alias_moves_nothing(registry: Registry, capsys: Captured) -> None:
-    assert main(["models", "promote", "edge", "2", "--alias", "../x"]) == 3
-
-    assert "cannot be an alias" in capsys.readouterr().err
-    assert registry.aliases("edge") == {"champion": "1"}
-
-
 def test_an_alias_that_looks_like_markup_is_printed_as_it_is(
     registry: Registry, capsys: Captured
 ) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from anoean_stream.cli.moments import parse_moment
+from anoean_stream.cli.moments import parse_duration, parse_moment
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -35,3 +35,16 @@ def test_iso_8601_is_utc_without_a_zone(text: str) -> None:
 def test_anything_else_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(ValueError, match="give 90s, 15m, 2h, 1d"):
         parse_moment(text, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90.0), ("15m", 900.0), ("1.5h", 5400.0), ("2d", 172_800.0)]
+)
+def test_a_length_of_time_in_seconds(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "-2h", "soon", "2026-05-01"])
+def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"give 90s, 15m, 2h or 1\.5d"):
+        parse_duration(text)

@@ -17,6 +17,9 @@ FAST = (
     "--set", "training.latent_dim=4", "--set", "training.false_positive_rate=0.01",
 )  # fmt: skip
 
+UNTOLD = ("--set", "topics.audit=null", "--set", "topics.control=null")
+NO_GATE = ("--set", "gate.offline=false", "--set", "gate.online=false")
+
 Train = Callable[..., int]
 
 
@@ -28,7 +31,7 @@ def run_train(empty_folder: Path, write_csv: WriteCsv, monkeypatch: pytest.Monke
     def run(*words: str) -> int:
         return main([
             "train", "--data", str(flows), "--label-column", "label", "--normal-value", "NORMAL",
-            *FAST, *words,
+            *FAST, *UNTOLD, *words,
         ])  # fmt: skip
 
     return run
@@ -43,7 +46,7 @@ def test_the_first_version_is_champion_and_a_later_one_only_when_promoted(
     assert registry.aliases("anoean") == {"champion": "1"}
     codes.append(run_train("--json"))
     assert registry.aliases("anoean") == {"champion": "1"}
-    codes.append(run_train("--json", "--promote"))
+    codes.append(run_train("--json", "--promote", *NO_GATE))
     assert registry.aliases("anoean") == {"champion": "3", "previous": "1"}
 
     documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -59,6 +62,23 @@ def test_the_first_version_is_champion_and_a_later_one_only_when_promoted(
     published = read_bundle_folder(Path(documents[0]["bundle"]))
     assert published.manifest.metrics == documents[0]["metrics"]
     assert (Path(documents[0]["bundle"]) / "report" / "MODEL_CARD.md").is_file()
+
+
+def test_a_later_version_that_the_gate_refuses_is_published_and_not_champion(
+    run_train: Train, empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_train()
+    capsys.readouterr()
+
+    assert run_train("--promote", "--set", "gate.online=false") == 3
+
+    said = capsys.readouterr()
+    registry = Registry(str(empty_folder / "models"))
+    assert registry.version_numbers("anoean") == ["1", "2"]
+    assert registry.aliases("anoean") == {"champion": "1"}
+    assert "anoean version 2 in" in said.out
+    assert "version 2 of model 'anoean' is not promoted, champion stays 1" in said.err
+    assert "the model has no evaluation set" in said.err
 
 
 def test_a_person_sees_columns_epochs_and_the_result(

@@ -92,7 +92,7 @@ everything that is drawn are in diff.json beside this page.</footer>
 def _replayed(document: dict[str, Any], title: str) -> str:
     text = f"{document['records_read']:,} records of {title}"
     if document["record_times"]:
-        begin, end = (moment[:19].replace("T", " ") for moment in document["record_times"])
+        begin, end = map(_moment, document["record_times"])
         text += f", from {begin} to {end} UTC"
     return f"{text}; {document['records']:,} scored by both."
 
@@ -132,8 +132,8 @@ def _table(document: dict[str, Any]) -> str:
             f"{document['champion_us']:.2f}",
             f"{document['candidate_us']:.2f}",
         ),
-        ("trained", document["a"]["trained_at"], document["b"]["trained_at"]),
-        ("feature contract", document["a"]["contract"][:12], document["b"]["contract"][:12]),
+        ("trained", _moment(document["a"]["trained_at"]), _moment(document["b"]["trained_at"])),
+        ("feature contract", document["a"]["contract"][:8], document["b"]["contract"][:8]),
     ]  # fmt: skip
     body = "".join(
         f"<tr><th scope=row>{escape(head)}</th><td>{escape(one)}</td><td>{escape(other)}</td></tr>"
@@ -171,7 +171,7 @@ def _flows(document: dict[str, Any]) -> str:
                 f"<h3>{heading}</h3><p>{'None.' if not total else 'None is shown.'}</p>"
             )
             continue
-        cards = "".join(_card(example, names=(first, second)) for example in examples)
+        cards = "".join(_card(example, document) for example in examples)
         sections.append(f'<h3>{heading}: {total:,} flows</h3><div class="cards">{cards}</div>')
     return (
         "<section><h2>Where they disagree most</h2>"
@@ -183,16 +183,20 @@ def _flows(document: dict[str, Any]) -> str:
     )
 
 
-def _card(example: dict[str, Any], *, names: tuple[str, str]) -> str:
+def _card(example: dict[str, Any], document: dict[str, Any]) -> str:
+    first, second = names(document)
     flow = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(_value(value))}</dd></div>"
         for name, value in example["flow"].items()
     )
     opinions = "".join(
         _opinion(example[who], name=name, css=css)
-        for who, name, css in (("champion", names[0], "a"), ("candidate", names[1], "b"))
+        for who, name, css in (("champion", first, "a"), ("candidate", second, "b"))
     )
-    where = f"{example['topic']} / {example['partition']} / {example['offset']}"
+    if document["input"]["kind"] == "file":
+        where = f"{example['topic']}, row {example['offset'] + 1}"
+    else:
+        where = f"{example['topic']} / {example['partition']} / {example['offset']}"
     others = f"<span>and {example['like_it']:,} like it</span>" if example["like_it"] else ""
     return (
         f'<article><p class="where"><span>{escape(where)}</span>{others}</p>'
@@ -204,7 +208,7 @@ def _card(example: dict[str, Any], *, names: tuple[str, str]) -> str:
 def _opinion(opinion: dict[str, Any], *, name: str, css: str) -> str:
     score, threshold = opinion["score"], opinion["threshold"]
     alerts = score > threshold
-    times = f" ({score / threshold:.3g} times)" if threshold > 0 else ""
+    times = f" ({_times(score / threshold)} times)" if threshold > 0 else ""
     shifts = opinion["explanation"]
     largest = max((shift["contribution"] for shift in shifts), default=1.0)
     bars = "".join(_bar(shift, largest=largest) for shift in shifts)
@@ -241,6 +245,14 @@ def _bar(shift: dict[str, Any], *, largest: float) -> str:
     )
 
 
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if 0.1 <= ratio < 10 else f"{ratio:.2g}"  # noqa: PLR2004  a flow just above must not read as 1
+
+
+def _moment(rfc3339: str) -> str:
+    return rfc3339[:19].replace("T", " ")
+
+
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2f} %" if whole else "-"
 
@@ -263,7 +275,7 @@ _STYLE: Final = """
 :root{--a:#1f5fa8;--b:#c25100;--ink:#1a1a1a;--soft:#5b5b5b;--line:#dcdcdc;--wash:#f6f6f4}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:72rem;padding:1.5rem 1.25rem 3rem;background:#fff;color:var(--ink);
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 h1{font-size:1.9rem;line-height:1.2;margin:.1rem 0 .6rem;overflow-wrap:anywhere}
 h2{font-size:1.25rem;margin:2.4rem 0 .8rem;padding-top:.8rem;border-top:2px solid var(--ink)}
 h3{font-size:1rem;margin:1.4rem 0 .5rem}
@@ -282,7 +294,7 @@ padding:.05rem .3rem;color:var(--soft)}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.95rem}
 th,td{text-align:right;padding:.35rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-tbody th{text-align:left;font-weight:400;padding-left:0}
+td{width:26%}tbody th{text-align:left;font-weight:400;padding-left:0;min-width:9.5rem}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr));gap:1.5rem 2rem}
 figure{margin:0;break-inside:avoid}
 figure h3{margin:.2rem 0 .4rem}
@@ -311,6 +323,6 @@ border-radius:.35rem}
 footer{margin-top:2.5rem;padding-top:.8rem;border-top:1px solid var(--line);font-size:.85rem}
 @media(max-width:34rem){body{padding:1rem .9rem 2rem}h1{font-size:1.45rem}.lead{font-size:1.1rem}
 .remarks li{flex-direction:column;gap:.2rem}.tag{flex:none;padding:.05rem .7rem}th,td{padding:.3rem .35rem}}
-@media print{body{max-width:none;padding:0;font-size:11px}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
+@media print{html{font-size:11px}body{max-width:none;padding:0}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 .plots{grid-template-columns:1fr 1fr}.cards{grid-template-columns:1fr 1fr}h2,h3{break-after:avoid}}
 """

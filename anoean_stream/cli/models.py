@@ -9,6 +9,7 @@ from rich.table import Table
 
 from anoean_stream.cli import (
     model_keys,
+    models_diff,
     models_evaluation,
     models_history,
     models_promote,
@@ -36,6 +37,7 @@ app.add_typer(models_evaluation.app, name="evaluation")
 app.command("rollback")(models_rollback.rollback)
 app.command("status")(models_status.status)
 app.command("history")(models_history.history)
+app.command("diff")(models_diff.diff)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 VersionArgument = Annotated[

@@ -188,21 +188,32 @@ def judge(
     (int, Verdict)
         Number of the chunk's first row, from 1, and the verdict.
     """
+    for chunk in chunks(values, topic=topic, chunk_records=chunk_records):
+        yield chunk.offsets[0] + 1, pipeline.score_chunk(chunk)
+
+
+def chunks(values: Iterable[bytes], *, topic: str, chunk_records: int) -> Iterator[Chunk]:
+    """Yield payloads as chunks of one partition, with the row from 0 as the offset.
+
+    Parameters
+    ----------
+    values : iterable of bytes
+        Payloads, in order.
+    topic : str
+        Stands where the topic would.
+    chunk_records : int
+        Records in a chunk, >= 1.
+    """
     payloads = iter(values)
-    first = 1
-    while chunk := tuple(islice(payloads, chunk_records)):
-        n_records = len(chunk)
-        yield (
-            first,
-            pipeline.score_chunk(
-                Chunk(
-                    topic=topic,
-                    partition=0,
-                    values=chunk,
-                    keys=(None,) * n_records,
-                    offsets=range(first - 1, first - 1 + n_records),
-                    timestamps_ms=(-1,) * n_records,
-                )
-            ),
+    first = 0
+    while part := tuple(islice(payloads, chunk_records)):
+        n_records = len(part)
+        yield Chunk(
+            topic=topic,
+            partition=0,
+            values=part,
+            keys=(None,) * n_records,
+            offsets=range(first, first + n_records),
+            timestamps_ms=(-1,) * n_records,
         )
         first += n_records

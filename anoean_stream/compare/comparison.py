@@ -114,15 +114,30 @@ class Comparison:
         Exception
             Whatever the candidate raises: a bug in it, or no memory. Nothing was counted then.
         """
-        started_s = time.thread_time()
-        # A score that overflows is counted below; a warning for each chunk would help nobody.
-        with np.errstate(over="ignore", invalid="ignore"):
-            measured = self.candidate.measure(chunk)
-        self._candidate_cpu_s += time.thread_time() - started_s
+        candidate, candidate_cpu_s = timed_measure(self.candidate, chunk)
+        return self.add_measured(
+            chunk,
+            champion,
+            candidate,
+            champion_cpu_s=champion_cpu_s,
+            candidate_cpu_s=candidate_cpu_s,
+        )
+
+    def add_measured(
+        self,
+        chunk: Chunk,
+        champion: Verdict | Measurement,
+        candidate: Measurement,
+        *,
+        champion_cpu_s: float,
+        candidate_cpu_s: float,
+    ) -> Pairs:
+        """Count both opinions of a chunk, as `add` does, when the candidate's is there already."""
         self._champion_cpu_s += champion_cpu_s
+        self._candidate_cpu_s += candidate_cpu_s
         self._n_timed += chunk.n_records
         self._n_chunks += 1
-        pairs = self._pairs(chunk, champion, measured)
+        pairs = self._pairs(chunk, champion, candidate)
         self._count(pairs)
         self._offer(chunk, pairs)
         return pairs
@@ -244,6 +259,15 @@ class Comparison:
                     second_threshold=self.candidate.threshold,
                 ),
             )
+
+
+def timed_measure(pipeline: Pipeline, chunk: Chunk) -> tuple[Measurement, float]:
+    """Return what a model says of a chunk, and the CPU seconds that it took."""
+    started_s = time.thread_time()
+    # A score that overflows is counted as dead; a warning for each chunk would help nobody.
+    with np.errstate(over="ignore", invalid="ignore"):
+        measured = pipeline.measure(chunk)
+    return measured, time.thread_time() - started_s
 
 
 def _scored_places(measured: Verdict | Measurement, n_records: int) -> NDArray[np.intp]:

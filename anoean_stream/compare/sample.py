@@ -6,6 +6,10 @@ Letters: P pairs, N values, S pairs in the sample.
 from typing import Final
 
 import numpy as np
+
+# By name: numpy loads this package when it is first asked for, which takes 10 ms that are better spent
+# before the work begins, and a Ctrl-C meanwhile is lost in it.
+from numpy.random import default_rng
 from numpy.typing import NDArray
 
 _FEWEST: Final = 2
@@ -31,7 +35,7 @@ class PairSample:
             message = f"the size of the sample is {size}, expected at least 1"
             raise ValueError(message)
         self._size = size
-        self._rng = np.random.default_rng(seed)
+        self._rng = default_rng(seed)
         self._limit = np.inf
         self._n_held = 0
         self._parts: list[NDArray[np.float64]] = []

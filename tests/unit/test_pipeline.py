@@ -268,3 +268,39 @@ def test_golden_batch_is_verified_through_the_workers_own_decoder(tmp_path: Path
     verify_bundle(read_bundle_folder(tmp_path / "good"))
     with pytest.raises(IntegrityError, match=r"golden\.json"):
         verify_bundle(read_bundle_folder(tmp_path / "bad"))
+
+
+def test_measurement_is_the_verdict_without_records_to_send(model: ServedModel) -> None:
+    pipeline = make_pipeline(model)
+    chunk = make_chunk([b"{", *encode(*make_rows(50), attack_row()), None])
+
+    measured, verdict = pipeline.measure(chunk), pipeline.score_chunk(chunk)
+
+    for name in ("rows_G", "distances_G", "p_values_G", "anomalous_G"):
+        np.testing.assert_array_equal(getattr(measured, name), getattr(verdict, name))
+    assert (measured.rejected, measured.n_missing) == (verdict.rejected, verdict.n_missing)
+    assert measured.raw.n_rows == verdict.n_scored == 51
+
+
+def test_explanation_of_a_few_records_is_that_of_their_alerts(model: ServedModel) -> None:
+    pipeline = make_pipeline(model)
+    chunk = make_chunk(encode(*make_rows(50), attack_row()))
+    measured = pipeline.measure(chunk)
+
+    (explained,) = pipeline.explain(measured, [50])
+    (short,) = pipeline.explain(measured, [50], top=1)
+
+    alert = alerts_of(pipeline.score_chunk(chunk))[-1]
+    assert [msgspec.to_builtins(shift) for shift in explained] == alert["explanation"]
+    assert short == explained[:1]
+
+
+def test_head_of_a_chunk_has_the_places_of_the_chunk() -> None:
+    chunk = make_chunk(encode(*make_rows(5)))
+
+    head = chunk.head(2)
+
+    assert (head.offsets, head.keys) == ([100, 102], [b"key-0", b"key-1"])
+    assert (head.values, head.timestamps_ms) == (chunk.values[:2], chunk.timestamps_ms[:2])
+    assert (head.topic, head.partition) == ("flows", 3)
+    assert chunk.head(9) is chunk

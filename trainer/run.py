@@ -4,34 +4,38 @@ Read, decide about columns, split, fit the contract, run Algorithm 1, export, me
 """
 
 import hashlib
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
-from anoean_stream.detector import calibration
 from anoean_stream.errors import ConfigError
+from anoean_stream.registry.evaluation import EvaluationInfo
 from anoean_stream.settings import TrainingSettings
 from trainer.anoean import AnoeanState, Epoch, new_state, train_anoean
 from trainer.checkpoint import load_checkpoint, save_checkpoint
+from trainer.conditions import torch_threads, warnings_as
 from trainer.datasets.features_file import read_features_file
 from trainer.datasets.infer import Inferred, infer_fields
 from trainer.datasets.published import FLAGS
 from trainer.datasets.table import LabelledTable
 from trainer.evaluate import figures_of_merit, recall_by_kind
 from trainer.export import export_bundle, golden_records, make_detector
+from trainer.heldout import overlap, sample_records
 from trainer.prepare import Prepared, prepare
 from trainer.report import write_report
-from trainer.request import TrainProgress, TrainRequest, TrainResult, read_table, source_name
-
-_ROWS_OF_A_THREAD: Final = 1000
-"""Rows of a batch that keep a thread busy. With batches of 200 on two busy cores, two threads took
-five times as long as one: they wait for each other. At least 1."""
+from trainer.request import (
+    ReadData,
+    TrainProgress,
+    TrainRequest,
+    TrainResult,
+    read_data,
+    source_name,
+)
+from trainer.warmstart import torch_encoder
 
 __all__ = ["TrainProgress", "TrainRequest", "TrainResult", "train"]
 
@@ -61,7 +65,7 @@ def train(
         When training does not converge.
     """
     run = _Run(request, settings, progress)
-    with _threads(settings), _warnings_as(run.note):
+    with torch_threads(settings), warnings_as(run.note):
         return run.run()
 
 
@@ -72,6 +76,7 @@ class _Run:
     progress: TrainProgress
     notes: list[str] = field(default_factory=list)
     started_s: float = field(default_factory=time.perf_counter)
+    n_in_evaluation: int = 0
 
     def note(self, text: str) -> None:
         """Say it now, and again in the report."""
@@ -80,10 +85,18 @@ class _Run:
 
     def run(self) -> TrainResult:
         request, settings = self.request, self.settings
-        self.progress.stage(f"reading {source_name(request)}")
-        table = read_table(request, settings=settings)
+        if request.warm_start is not None:
+            request.warm_start.check(settings)  # before minutes of reading
+        data = self._read()
+        table = data.table
         inferred = self._decide_columns(table)
-        prepared = prepare(table, inferred, settings=settings)
+        prepared = prepare(
+            table,
+            inferred,
+            settings=settings,
+            held_out_N=self._evaluation_rows(table, inferred),
+            contract=None if request.warm_start is None else request.warm_start.contract,
+        )
         self._say_split(table, prepared)
         rate = self._affordable_rate(prepared)
         state, interrupted = self._train(table, prepared)
@@ -106,7 +119,13 @@ class _Run:
                 rows=prepared.split.validation,
                 seed=settings.seed,
             ),
-            training=self._provenance(table, prepared, state, interrupted=interrupted),
+            training=self._provenance(
+                data,
+                prepared,
+                state,
+                evaluation=self._evaluation(table, prepared),
+                interrupted=interrupted,
+            ),
             metrics={name: value for name, value in figures.items() if isinstance(value, float)},
             false_positive_rate=rate,
         )
@@ -143,10 +162,68 @@ class _Run:
                 request.checkpoint.unlink()
         return TrainResult(request.folder, manifest, report, interrupted)
 
+    def _read(self) -> ReadData:
+        self.progress.stage(f"reading {source_name(self.request)}")
+        data = read_data(self.request, settings=self.settings)
+        if data.gathered is not None:
+            counts = data.gathered.counts
+            self.progress.stage(
+                f"  {counts.read:,} records read: {counts.normals:,} without a label taken as "
+                f"normal, {counts.labelled_normals:,} normal and {counts.labelled_anomalies:,} "
+                "anomalous by their label"
+            )
+            for note in data.gathered.notes:
+                self.note(note)
+        return data
+
+    def _evaluation_rows(
+        self, table: LabelledTable, inferred: Inferred
+    ) -> NDArray[np.bool_] | None:
+        """Return which rows are in the model's evaluation set, and so must not be trained on."""
+        if self.request.evaluation is None:
+            return None
+        number = self.request.evaluation.info.number
+        found = overlap(table, inferred.specs, values=self.request.evaluation.values)
+        self.n_in_evaluation = int(found.rows_N.sum())
+        self.progress.stage(
+            f"  {self.n_in_evaluation:,} rows are in evaluation set {number} (identical in the "
+            f"{len(found.fields)} fields that both have): used to validate, never to train"
+            if found.fields
+            else f"  evaluation set {number} has none of the fields that are used"
+        )
+        return found.rows_N
+
+    def _evaluation(self, table: LabelledTable, prepared: Prepared) -> EvaluationInfo | None:
+        """Return the set that judges this model; without one, held-out rows become it."""
+        request = self.request
+        if request.evaluation is not None:
+            return request.evaluation.info
+        if request.keep_evaluation is None:
+            return None
+        records = sample_records(table, prepared.split.validation, seed=self.settings.seed)
+        info = request.keep_evaluation(records)
+        self.note(
+            f"the model had no evaluation set: {info.records:,} held-out rows, {info.anomalies:,} of "
+            f"them anomalies, are evaluation set {info.number} from now on and never trained on"
+        )
+        return info
+
     def _decide_columns(self, table: LabelledTable) -> Inferred:
-        features = read_features_file(self.request.features) if self.request.features else None
-        flags = FLAGS if self.request.dataset else ()
-        inferred = infer_fields(table, features=features, flags=flags)
+        start = self.request.warm_start
+        if start is None:
+            features = read_features_file(self.request.features) if self.request.features else None
+            flags = FLAGS if self.request.dataset else ()
+            inferred = infer_fields(table, features=features, flags=flags)
+        elif self.request.features is not None:
+            message = (
+                f"--warm-start keeps the fields of {start}, --features chooses others; drop one"
+            )
+            raise ConfigError(message)
+        else:
+            inferred = start.fields(table)
+            self.progress.stage(f"beginning with the weights and the fields of {start}")
+            for difference in start.differing_settings(self.settings):
+                self.note(f"other than in {start}: {difference}")
         by_kind = {
             kind: [spec.name for spec in inferred.specs if spec.kind == kind]
             for kind in ("number", "flag", "category")
@@ -204,8 +281,16 @@ class _Run:
     def _train(self, table: LabelledTable, prepared: Prepared) -> tuple[AnoeanState, bool]:
         """Return the trained state, and whether Ctrl-C ended it."""
         request, settings, contract = self.request, self.settings, prepared.contract
-        state = new_state(contract, settings=settings)
-        identity = hashlib.sha256(f"{table.fingerprint} {contract.id}".encode()).hexdigest()
+        start = request.warm_start
+        state = new_state(
+            contract,
+            settings=settings,
+            start=None if start is None else torch_encoder(start.bundle.detector.encoder),
+        )
+        made_of = " ".join(
+            (table.fingerprint, contract.id, *(() if start is None else (start.bundle.sha256,)))
+        )
+        identity = hashlib.sha256(made_of.encode()).hexdigest()
         if request.resume:
             if request.checkpoint is None:
                 message = "resume needs a checkpoint file; name one"
@@ -237,10 +322,17 @@ class _Run:
         return state, False
 
     def _provenance(
-        self, table: LabelledTable, prepared: Prepared, state: AnoeanState, *, interrupted: bool
+        self,
+        data: ReadData,
+        prepared: Prepared,
+        state: AnoeanState,
+        *,
+        evaluation: EvaluationInfo | None,
+        interrupted: bool,
     ) -> dict[str, Any]:
         best = state.best_epoch
         assert best is not None
+        table, start = data.table, self.request.warm_start
         training, validation = prepared.training, prepared.validation
         return {
             "data": source_name(self.request),
@@ -256,6 +348,16 @@ class _Run:
             "best_epoch": best.number,
             "interrupted": interrupted,
             "hyperparameters": self.settings.model_dump(mode="json"),
+            **({} if data.gathered is None else {"topic": data.gathered.provenance}),
+            **({} if start is None else {"warm_start": start.provenance}),
+            **({} if evaluation is None else {"evaluation": self._said_of(evaluation)}),
+        }
+
+    def _said_of(self, evaluation: EvaluationInfo) -> dict[str, Any]:
+        return {
+            "number": evaluation.number,
+            "sha256": evaluation.sha256,
+            "rows_in_it": self.n_in_evaluation,
         }
 
 
@@ -293,36 +395,3 @@ def _epoch_entry(epoch: Epoch) -> dict[str, float | int | bool]:
         "is_best": epoch.is_best,
         "seconds": round(epoch.seconds, 3),
     }
-
-
-@contextmanager
-def _threads(settings: TrainingSettings) -> Iterator[None]:
-    """Give torch its threads for the time of the training."""
-    before = torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    useful = max(1, settings.batch_size // _ROWS_OF_A_THREAD)
-    torch.set_num_threads(settings.threads or min(useful, cores or 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _warnings_as(note: Callable[[str], None]) -> Iterator[None]:
-    """Turn the detector's warnings into notes of the report."""
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            note(record.getMessage())
-
-    log = logging.getLogger(calibration.__name__)
-    handler = Handler(level=logging.WARNING)
-    propagate = log.propagate
-    log.addHandler(handler)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.propagate = propagate

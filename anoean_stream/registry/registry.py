@@ -48,7 +48,7 @@ from anoean_stream.registry.layout import (
     threshold_path,
     version_folder,
 )
-from anoean_stream.registry.store import open_store
+from anoean_stream.registry.store import Store, open_store
 from anoean_stream.settings import RegistrySettings
 
 _PUBLISH_ATTEMPTS: Final = 100
@@ -108,6 +108,11 @@ class Registry:
         self._trusted = trusted
         self.url = self._store.url
         """For messages: without user and password."""
+
+    @property
+    def store(self) -> Store:
+        """Where its files lie: for what is kept beside the versions."""
+        return self._store
 
     @classmethod
     def from_settings(cls, settings: RegistrySettings) -> "Registry":

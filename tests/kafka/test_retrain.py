@@ -240,6 +240,7 @@ def test_broken_records_are_counted_and_a_range_ends_where_it_was_told(
 
 
 def test_without_champion_and_alerts_it_asks_before_it_trusts(new_site: RetrainStage) -> None:
+    new_site.site.settings["training.epochs"] = 2
     new_site.publish(flows(1000, seed=3, share=0.0))
     words = (
         "train", "--from-topic", new_site.site.topic("input"), "--data", str(new_site.campaigns),
@@ -277,12 +278,12 @@ def test_without_labelled_anomalies_it_says_what_to_label(stage: RetrainStage) -
 def test_the_candidate_is_shadow_and_the_audit_topic_says_on_what_it_was_trained(
     stage: RetrainStage,
 ) -> None:
+    stage.site.settings["training.epochs"] = 2
     stage.publish(flows(1000, seed=3, share=0.02))
 
     trained = stage.site.json(
         "train", "--from-topic", stage.site.topic("input"), "--since", "1h", "--data",
         str(stage.campaigns), *BASE, "--warm-start", "anoean@champion", "--publish-as", "shadow",
-        "--set", "training.epochs=2",
     )  # fmt: skip
 
     registry = Registry(str(stage.site.settings["registry.url"]))

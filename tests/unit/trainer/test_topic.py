@@ -153,7 +153,9 @@ def test_labels_of_a_csv_file_count_like_those_of_json(tmp_path: Path) -> None:
 
 def test_more_than_fits_is_a_sample_that_repeats_in_any_order_of_reading() -> None:
     records = [record(offset, partition=p) for p in range(3) for offset in range(400)]
-    labels = [{"partition": 1, "offset": offset, "label": "scan"} for offset in range(20)]
+    labels: list[dict[str, object]] = [
+        {"partition": 1, "offset": offset, "label": "scan"} for offset in range(20)
+    ]
 
     first = gathered(records, labels_of(*labels, id_field=None), max_rows=200)
     again = gathered(records[::-1], labels_of(*labels, id_field=None), max_rows=200)
@@ -169,7 +171,8 @@ def test_more_than_fits_is_a_sample_that_repeats_in_any_order_of_reading() -> No
 
 
 def test_anomalies_are_sampled_only_beyond_half_of_the_rows() -> None:
-    labels = labels_of(*({"uid": f"F{n}", "label": "scan"} for n in range(300)))
+    rows: list[dict[str, object]] = [{"uid": f"F{n}", "label": "scan"} for n in range(300)]
+    labels = labels_of(*rows)
 
     found = gathered([record(n) for n in range(600)], labels, max_rows=100)
 

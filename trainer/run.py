@@ -9,32 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from anoean_stream.errors import ConfigError
 from anoean_stream.registry.evaluation import EvaluationInfo
 from anoean_stream.settings import TrainingSettings
 from trainer.anoean import AnoeanState, Epoch, new_state, train_anoean
 from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.conditions import torch_threads, warnings_as
-from trainer.datasets.features_file import read_features_file
-from trainer.datasets.infer import Inferred, infer_fields
-from trainer.datasets.published import FLAGS
 from trainer.datasets.table import LabelledTable
 from trainer.evaluate import figures_of_merit, recall_by_kind
 from trainer.export import export_bundle, golden_records, make_detector
-from trainer.heldout import overlap, sample_records
-from trainer.prepare import Prepared, prepare
+from trainer.heldout import sample_records
+from trainer.prepare import Prepared
+from trainer.ready import Ready, make_ready
 from trainer.report import write_report
-from trainer.request import (
-    ReadData,
-    TrainProgress,
-    TrainRequest,
-    TrainResult,
-    read_data,
-    source_name,
-)
+from trainer.request import TrainProgress, TrainRequest, TrainResult, source_name
 from trainer.warmstart import torch_encoder
 
 __all__ = ["TrainProgress", "TrainRequest", "TrainResult", "train"]
@@ -76,7 +64,10 @@ class _Run:
     progress: TrainProgress
     notes: list[str] = field(default_factory=list)
     started_s: float = field(default_factory=time.perf_counter)
-    n_in_evaluation: int = 0
+
+    def stage(self, text: str) -> None:
+        """Say it now."""
+        self.progress.stage(text)
 
     def note(self, text: str) -> None:
         """Say it now, and again in the report."""
@@ -85,19 +76,8 @@ class _Run:
 
     def run(self) -> TrainResult:
         request, settings = self.request, self.settings
-        if request.warm_start is not None:
-            request.warm_start.check(settings)  # before minutes of reading
-        data = self._read()
-        table = data.table
-        inferred = self._decide_columns(table)
-        prepared = prepare(
-            table,
-            inferred,
-            settings=settings,
-            held_out_N=self._evaluation_rows(table, inferred),
-            contract=None if request.warm_start is None else request.warm_start.contract,
-        )
-        self._say_split(table, prepared)
+        ready = make_ready(request, settings=settings, say=self)
+        table, prepared = ready.data.table, ready.prepared
         rate = self._affordable_rate(prepared)
         state, interrupted = self._train(table, prepared)
 
@@ -120,8 +100,7 @@ class _Run:
                 seed=settings.seed,
             ),
             training=self._provenance(
-                data,
-                prepared,
+                ready,
                 state,
                 evaluation=self._evaluation(table, prepared),
                 interrupted=interrupted,
@@ -162,37 +141,6 @@ class _Run:
                 request.checkpoint.unlink()
         return TrainResult(request.folder, manifest, report, interrupted)
 
-    def _read(self) -> ReadData:
-        self.progress.stage(f"reading {source_name(self.request)}")
-        data = read_data(self.request, settings=self.settings)
-        if data.gathered is not None:
-            counts = data.gathered.counts
-            self.progress.stage(
-                f"  {counts.read:,} records read: {counts.normals:,} without a label taken as "
-                f"normal, {counts.labelled_normals:,} normal and {counts.labelled_anomalies:,} "
-                "anomalous by their label"
-            )
-            for note in data.gathered.notes:
-                self.note(note)
-        return data
-
-    def _evaluation_rows(
-        self, table: LabelledTable, inferred: Inferred
-    ) -> NDArray[np.bool_] | None:
-        """Return which rows are in the model's evaluation set, and so must not be trained on."""
-        if self.request.evaluation is None:
-            return None
-        number = self.request.evaluation.info.number
-        found = overlap(table, inferred.specs, values=self.request.evaluation.values)
-        self.n_in_evaluation = int(found.rows_N.sum())
-        self.progress.stage(
-            f"  {self.n_in_evaluation:,} rows are in evaluation set {number} (identical in the "
-            f"{len(found.fields)} fields that both have): used to validate, never to train"
-            if found.fields
-            else f"  evaluation set {number} has none of the fields that are used"
-        )
-        return found.rows_N
-
     def _evaluation(self, table: LabelledTable, prepared: Prepared) -> EvaluationInfo | None:
         """Return the set that judges this model; without one, held-out rows become it."""
         request = self.request
@@ -207,62 +155,6 @@ class _Run:
             f"them anomalies, are evaluation set {info.number} from now on and never trained on"
         )
         return info
-
-    def _decide_columns(self, table: LabelledTable) -> Inferred:
-        start = self.request.warm_start
-        if start is None:
-            features = read_features_file(self.request.features) if self.request.features else None
-            flags = FLAGS if self.request.dataset else ()
-            inferred = infer_fields(table, features=features, flags=flags)
-        elif self.request.features is not None:
-            message = (
-                f"--warm-start keeps the fields of {start}, --features chooses others; drop one"
-            )
-            raise ConfigError(message)
-        else:
-            inferred = start.fields(table)
-            self.progress.stage(f"beginning with the weights and the fields of {start}")
-            for difference in start.differing_settings(self.settings):
-                self.note(f"other than in {start}: {difference}")
-        by_kind = {
-            kind: [spec.name for spec in inferred.specs if spec.kind == kind]
-            for kind in ("number", "flag", "category")
-        }
-        self.progress.stage(
-            f"{table.n_rows:,} rows; columns used: {len(by_kind['number'])} numbers, "
-            f"{len(by_kind['flag'])} flags, {len(by_kind['category'])} categories"
-            + (f" ({', '.join(by_kind['category'])})" if by_kind["category"] else "")
-        )
-        for left_out in inferred.excluded:
-            self.progress.stage(f"  left out {left_out.name!r}: {left_out.reason}")
-        for warning in inferred.warnings:
-            self.note(warning)
-        return inferred
-
-    def _say_split(self, table: LabelledTable, prepared: Prepared) -> None:
-        split = prepared.split
-        n_anomalies = int(prepared.training.is_anomaly_N.sum())
-        n_held_out = int(prepared.validation.is_anomaly_N.sum())
-        self.progress.stage(
-            f"training on {len(split.training) - n_anomalies:,} normals and {n_anomalies:,} "
-            f"anomalies, validating on {len(split.validation) - n_held_out:,} and {n_held_out:,}"
-        )
-        if split.n_identical:
-            self.progress.stage(
-                f"  {split.n_identical:,} of {table.n_rows:,} rows repeat another one; repetitions "
-                "stay on one side of the split"
-            )
-        if split.n_left_out:
-            self.progress.stage(
-                f"  {split.n_left_out:,} anomalies were not trained on: repetitions, and those "
-                f"beyond training.anomaly_share ({self.settings.anomaly_share:g}); rare kinds were "
-                "kept first"
-            )
-        if split.n_contradictory:
-            self.note(
-                f"{split.n_contradictory:,} rows have the same fields as a row with the other "
-                "label; no model gets all of them right"
-            )
 
     def _affordable_rate(self, prepared: Prepared) -> float:
         """Return the false-positive rate of the settings, or the smallest that can be vouched for."""
@@ -323,8 +215,7 @@ class _Run:
 
     def _provenance(
         self,
-        data: ReadData,
-        prepared: Prepared,
+        ready: Ready,
         state: AnoeanState,
         *,
         evaluation: EvaluationInfo | None,
@@ -332,7 +223,8 @@ class _Run:
     ) -> dict[str, Any]:
         best = state.best_epoch
         assert best is not None
-        table, start = data.table, self.request.warm_start
+        data, prepared, start = ready.data, ready.prepared, self.request.warm_start
+        table, rows_in_it = data.table, {"rows_in_it": ready.n_in_evaluation}
         training, validation = prepared.training, prepared.validation
         return {
             "data": source_name(self.request),
@@ -350,14 +242,7 @@ class _Run:
             "hyperparameters": self.settings.model_dump(mode="json"),
             **({} if data.gathered is None else {"topic": data.gathered.provenance}),
             **({} if start is None else {"warm_start": start.provenance}),
-            **({} if evaluation is None else {"evaluation": self._said_of(evaluation)}),
-        }
-
-    def _said_of(self, evaluation: EvaluationInfo) -> dict[str, Any]:
-        return {
-            "number": evaluation.number,
-            "sha256": evaluation.sha256,
-            "rows_in_it": self.n_in_evaluation,
+            **({} if evaluation is None else {"evaluation": {**_named(evaluation), **rows_in_it}}),
         }
 
 
@@ -384,6 +269,10 @@ class _Watcher:
                 self.cannot_write = True
                 self.run.note(f"no checkpoints: {checkpoint} cannot be written ({error.strerror})")
         self.run.progress.epoch(epoch)
+
+
+def _named(evaluation: EvaluationInfo) -> dict[str, int | str]:
+    return {"number": evaluation.number, "sha256": evaluation.sha256}
 
 
 def _epoch_entry(epoch: Epoch) -> dict[str, float | int | bool]:

@@ -27,6 +27,7 @@ from tests.support.retraining import (
     flows,
     make_stage,
     recall,
+    run_script,
     train_champion,
     values,
     write_labels,
@@ -302,3 +303,42 @@ def test_the_candidate_is_shadow_and_the_audit_topic_says_on_what_it_was_trained
     assert any("training.epochs is 2, was 8" in note for note in trained["notes"])
     woken = read_all(stage.site.bootstrap, str(stage.site.settings["topics.control"]))
     assert len(woken) == 1
+
+
+def test_the_script_trains_a_shadow_and_later_makes_it_champion(stage: RetrainStage) -> None:
+    traffic = flows(1500, seed=3, share=0.05)
+    stage.publish(traffic)
+    labels = write_labels(
+        stage.folder / "labels.jsonl",
+        [
+            {"flow_uid": flow.record["flow_uid"], "label": flow.attack or "benign"}
+            for flow in traffic
+            if flow.attack
+        ],
+    )
+    registry = Registry(str(stage.site.settings["registry.url"]))
+    environment = {
+        "RETRAIN_TOPIC": stage.site.topic("input"),
+        "RETRAIN_LABELS": str(labels),
+        "RETRAIN_NORMAL_VALUE": "benign",
+        "RETRAIN_ID_FIELD": "flow_uid",
+        "RETRAIN_WAIT": "",
+        "RETRAIN_DIR": str(stage.folder / "state"),
+        "RETRAIN_LOG_DIR": str(stage.folder / "logs"),
+    }
+
+    # The gate has tests of its own; what it decides comes through as the exit code.
+    config = stage.write_config(gate__offline=False, gate__online=False, training__epochs=2)
+    trained = run_script("train", environment, config=config)
+    after_training = registry.aliases("anoean")
+    promoted = run_script("promote", environment, config=config)
+
+    assert (trained, promoted) == (0, 0)
+    assert after_training == {"champion": "1", "shadow": "2"}
+    assert registry.aliases("anoean")["champion"] == "2"
+    assert registry.aliases("anoean")["previous"] == "1"
+    training = registry.manifest("anoean", "2").training
+    assert training["topic"]["records"]["labelled_anomalies"] > 50
+    assert training["warm_start"]["version"] == "1"
+    logs = sorted(path.name.split("-")[1] for path in (stage.folder / "logs").iterdir())
+    assert logs == ["promote", "train"]

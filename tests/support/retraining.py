@@ -1,13 +1,17 @@
 """A site that retrains: a champion, a topic of simulated traffic, and a flood of one attack in it."""
 
 import json
+import os
 import shutil
-from collections.abc import Iterable, Sequence
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import yaml
 
 from anoean_stream.cli.train_guard import open_champion
 from anoean_stream.configfile import load_settings
@@ -16,6 +20,8 @@ from anoean_stream.settings import Settings
 from anoean_stream.simulate import Flow, Simulator
 from tests.support.site import Site
 from tests.support.topics import publish
+
+SCRIPT: Final = Path(__file__).parents[2] / "deploy" / "retrain" / "retrain.sh"
 
 FLOOD: Final = "ssh_brute_force"
 """The attack that floods the topic."""
@@ -84,12 +90,26 @@ class RetrainStage:
 
     def settings(self, **further: object) -> Settings:
         """Return the settings of the site, for calls in this process."""
-        words = {
+        words = self._words(further)
+        return load_settings(None, [f"{key}={value}" for key, value in words.items()])
+
+    def write_config(self, **further: object) -> Path:
+        """Write the settings of the site as a config.yaml."""
+        words = self._words(further)
+        document: dict[str, dict[str, object]] = {}
+        for name, value in words.items():
+            section, key = name.split(".")
+            document.setdefault(section, {})[key] = yaml.safe_load(str(value))
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    def _words(self, further: Mapping[str, object]) -> dict[str, object]:
+        return {
             "broker.bootstrap_servers": self.site.bootstrap,
             **self.site.settings,
             **{name.replace("__", "."): value for name, value in further.items()},
         }
-        return load_settings(None, [f"{key}={value}" for key, value in words.items()])
 
     def publish(self, some: Sequence[Flow]) -> None:
         """Write flows to the input topic, over both partitions."""
@@ -103,6 +123,32 @@ def train_champion(folder: Path) -> Path:
     site = Site("127.0.0.1:1", {"registry.url": folder / "models", **TRAINING})
     site.json("train", "--data", str(campaigns), *BASE)
     return folder
+
+
+def with_anoean(folder: Path) -> dict[str, str]:
+    """Return an environment in which ``anoean`` is the command of this checkout."""
+    commands = folder / "bin"
+    commands.mkdir(exist_ok=True)
+    (commands / "anoean").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anoean_stream "$@"\n')
+    (commands / "anoean").chmod(0o755)
+    return {
+        "PATH": f"{commands}:{os.environ['PATH']}",
+        "PYTHONPATH": str(SCRIPT.parents[2]),
+    }
+
+
+def run_script(step: str, environment: Mapping[str, str], *, config: Path) -> int:
+    """Run deploy/retrain/retrain.sh with the real command on PATH; return its exit code."""
+    return subprocess.run(
+        ["/bin/sh", str(SCRIPT), step],
+        env={
+            **with_anoean(config.parent),
+            "ANOEAN_CONFIG": str(config),
+            **environment,
+        },
+        timeout=100,
+        check=False,
+    ).returncode
 
 
 def make_stage(bootstrap: str, group: str, folder: Path, *, trained: Path | None) -> RetrainStage:

@@ -1,31 +1,24 @@
 """The scheduled run: what the script refuses before it starts, and what the CronJobs promise."""
 
 import fcntl
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-RETRAIN = Path(__file__).parents[3] / "deploy" / "retrain"
-SCRIPT = RETRAIN / "retrain.sh"
+from tests.support.retraining import SCRIPT, with_anoean
+
+CRON_JOBS = SCRIPT.parent / "cronjob.yaml"
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """An environment with the real command on PATH, and a folder for lock and checkpoint."""
-    bin_ = tmp_path / "bin"
-    bin_.mkdir()
-    command = bin_ / "anoean"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anoean_stream "$@"\n')
-    command.chmod(0o755)
     return {
-        "PATH": f"{bin_}:{os.environ['PATH']}",
-        "PYTHONPATH": str(Path(__file__).parents[3]),
+        **with_anoean(tmp_path),
         "RETRAIN_DIR": str(tmp_path / "state"),
         "ANOEAN__REGISTRY__URL": str(tmp_path / "models"),
         "ANOEAN__BROKER__BOOTSTRAP_SERVERS": "127.0.0.1:1",
@@ -112,12 +105,12 @@ def test_what_is_missing_is_named(environment: dict[str, str], tmp_path: Path) -
 
 
 def cron_jobs() -> dict[str, dict[str, Any]]:
-    documents = list(yaml.safe_load_all((RETRAIN / "cronjob.yaml").read_text()))
+    documents = list(yaml.safe_load_all(CRON_JOBS.read_text()))
     return {one["metadata"]["name"]: one for one in documents if one["kind"] == "CronJob"}
 
 
 def settings() -> dict[str, str]:
-    documents = list(yaml.safe_load_all((RETRAIN / "cronjob.yaml").read_text()))
+    documents = list(yaml.safe_load_all(CRON_JOBS.read_text()))
     (found,) = (one["data"] for one in documents if one["kind"] == "ConfigMap")
     return dict(found)
 

@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from anoean_stream.cli.progress import record_progress
 from anoean_stream.cli.reader import Reader, place
-from anoean_stream.cli.train_alerts import Offsets, read_alerted
+from anoean_stream.cli.train_alerts import Alerted, Offsets, read_alerted
 from anoean_stream.cli.train_guard import judged, open_champion
 from anoean_stream.cli.train_labels import read_labels
 from anoean_stream.errors import ConfigError, DataError
@@ -124,10 +124,13 @@ def open_range(
             note(f"{labels.counts.faulty:,} messages of {source.labels} are no labels: passed over")
     alerted = read_alerted(settings, source.topic, offsets, alert_ids=labels.alert_ids)
     if alerted is None:
-        note(f"there is no alerts topic {settings.topics.alerts!r}: only the champion tells what is not normal")  # fmt: skip
-    for alert_id, found in ({} if alerted is None else alerted.found).items():
+        note(f"there is no topic {settings.topics.alerts!r}: only the champion guards the normals")
+        alerted = Alerted()
+    if alerted.foreign:
+        note(f"{alerted.foreign:,} messages of {settings.topics.alerts} are no alerts: passed over")
+    for alert_id, found in alerted.found.items():
         labels.found_alert(alert_id, found)
-    places = set() if alerted is None else alerted.places
+    places = alerted.places
     champion = open_champion(settings, name)
     _require_guard(source, champion, n_alerted=len(places), name=name, settings=settings, note=note)
     origin = {
@@ -138,7 +141,7 @@ def open_range(
         "guard": {
             "champion": None if champion is None else champion.model.version,
             "threshold": None if champion is None else champion.threshold,
-            "alerted_records": None if alerted is None else len(places),
+            "alerted_records": len(places),
         },
     }
 

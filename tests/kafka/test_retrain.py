@@ -12,8 +12,9 @@ import pytest
 
 from anoean_stream.cli.audit_reader import read_audit
 from anoean_stream.cli.train_topic import TopicSource, open_range
+from anoean_stream.configfile import load_settings
 from anoean_stream.detector.threshold import ThresholdChoice
-from anoean_stream.errors import DataError
+from anoean_stream.errors import BrokerError, DataError
 from anoean_stream.registry import Registry
 from anoean_stream.simulate import Flow
 from tests.support.kafka_broker import KafkaBroker
@@ -32,6 +33,8 @@ from tests.support.retraining import (
     values,
     write_labels,
 )
+from tests.support.secure_broker import SecureBroker
+from tests.support.secure_stage import SecureStage
 from tests.support.topics import publish, read_all
 from trainer.datasets.topic import TopicRange, gather
 from trainer.run import TrainRequest, train
@@ -238,6 +241,19 @@ def test_broken_records_are_counted_and_a_range_ends_where_it_was_told(
             name="anoean",
             note=print,
         )
+
+
+def test_alerts_that_may_not_be_read_are_an_error_and_not_a_weaker_guard(
+    secure_broker: SecureBroker, new_group: Callable[[str], str], tmp_path: Path
+) -> None:
+    secure = SecureStage(secure_broker, tmp_path, new_group("guard")).build()
+    secure.broker.publish(secure.flows, values(flows(10, seed=9, share=0.0)))
+    secure.broker.grant("worker", [acl for acl in secure.least_acls if acl.name != secure.alerts])
+    words = secure.settings(secure.password())
+    settings = load_settings(None, [f"{key}={value}" for key, value in words.items()])
+
+    with pytest.raises(BrokerError, match=secure.alerts):
+        open_range(settings, TopicSource(topic=secure.flows), name="anoean", note=print)
 
 
 def test_without_champion_and_alerts_it_asks_before_it_trusts(new_site: RetrainStage) -> None:

@@ -136,12 +136,26 @@ class AnoeanState:
         self.history = [Epoch(*values) for values in captured["history"]]
 
 
-def new_state(contract: FeatureContract, *, settings: TrainingSettings) -> AnoeanState:
-    """Return freshly initialised networks; the same seed gives the same weights."""
+def new_state(
+    contract: FeatureContract, *, settings: TrainingSettings, start: Encoder | None = None
+) -> AnoeanState:
+    """Return freshly initialised networks; the same seed gives the same weights.
+
+    Parameters
+    ----------
+    contract : FeatureContract
+        Says how many inputs there are.
+    settings : TrainingSettings
+        Shapes and seed.
+    start : Encoder, optional
+        Of these shapes: the encoder begins with its weights.
+    """
     with torch.random.fork_rng(devices=[]):  # torch initialises from its global generator
         torch.manual_seed(settings.seed)
         encoder = _encoder(contract, settings=settings)
         discriminator = Discriminator(settings.latent_dim, hidden=settings.discriminator_hidden)
+    if start is not None:
+        encoder.load_state_dict(start.state_dict())
     averaged = _encoder(contract, settings=settings)
     averaged.load_state_dict(encoder.state_dict())
     averaged.requires_grad_(requires_grad=False)

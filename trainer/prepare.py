@@ -26,7 +26,7 @@ class Prepared:
     Parameters
     ----------
     contract : FeatureContract
-        Fitted to the training rows alone.
+        Fitted to the training rows alone, or that of the version training begins from.
     split : Split
         Rows of the table by use.
     training, validation : LabelledRows
@@ -39,8 +39,28 @@ class Prepared:
     validation: LabelledRows
 
 
-def prepare(table: LabelledTable, inferred: Inferred, *, settings: TrainingSettings) -> Prepared:
+def prepare(
+    table: LabelledTable,
+    inferred: Inferred,
+    *,
+    settings: TrainingSettings,
+    held_out_N: NDArray[np.bool_] | None = None,
+    contract: FeatureContract | None = None,
+) -> Prepared:
     """Split a table and fit the contract to its training rows.
+
+    Parameters
+    ----------
+    table : LabelledTable
+        All rows.
+    inferred : Inferred
+        Columns to use.
+    settings : TrainingSettings
+        Shares and seed.
+    held_out_N : ndarray of bool, shape (N,), optional
+        Rows that must not be trained on.
+    contract : FeatureContract, optional
+        One that is kept; none is fitted then.
 
     Raises
     ------
@@ -54,9 +74,20 @@ def prepare(table: LabelledTable, inferred: Inferred, *, settings: TrainingSetti
         validation_share=settings.validation_share,
         anomaly_share=settings.anomaly_share,
         seed=settings.seed,
+        held_out_N=held_out_N,
     )
-    rows = split.training
-    contract = fit_contract(
+    if contract is None:
+        contract = _fitted(table, inferred, rows=split.training)
+    return Prepared(
+        contract=contract,
+        split=split,
+        training=labelled_rows(table, contract, rows=split.training),
+        validation=labelled_rows(table, contract, rows=split.validation),
+    )
+
+
+def _fitted(table: LabelledTable, inferred: Inferred, *, rows: NDArray[np.intp]) -> FeatureContract:
+    return fit_contract(
         inferred.specs,
         numbers={
             spec.name: _numbers(table.columns[spec.name], rows)
@@ -70,12 +101,6 @@ def prepare(table: LabelledTable, inferred: Inferred, *, settings: TrainingSetti
         },
         normal_N=~table.is_anomaly_N[rows],
         excluded=inferred.excluded,
-    )
-    return Prepared(
-        contract=contract,
-        split=split,
-        training=labelled_rows(table, contract, rows=split.training),
-        validation=labelled_rows(table, contract, rows=split.validation),
     )
 
 

@@ -9,6 +9,7 @@ Letters: N rows.
 3. Anomalies of the training set are capped at a share of it (10 % in the paper), different rows
    first and the budget spread over kinds, so that rare kinds are all kept.
 4. The validation set keeps its mix.
+5. Rows that are in the model's evaluation set are held out in any case, and count towards the share.
 
 References
 ----------
@@ -63,6 +64,7 @@ def split_rows(
     validation_share: float,
     anomaly_share: float,
     seed: int,
+    held_out_N: NDArray[np.bool_] | None = None,
 ) -> Split:
     """Split rows into a training and a validation set; the same arguments give the same split.
 
@@ -79,6 +81,8 @@ def split_rows(
         Most anomalies in the training set, as a share of it, in (0, 1).
     seed : int
         Of the draw.
+    held_out_N : ndarray of bool, shape (N,), optional
+        Rows that must not be trained on.
 
     Raises
     ------
@@ -89,11 +93,14 @@ def split_rows(
     _, first_G, group_of_N = np.unique(groups_N, return_index=True, return_inverse=True)
     kinds = np.array(kinds_N, dtype=object)
     held_out_G = np.zeros(len(first_G), dtype=np.bool_)
+    if held_out_N is not None:
+        held_out_G[group_of_N[held_out_N]] = True
     kind_of_G = kinds[first_G]
     for kind in sorted(set(kind_of_G.tolist())):
-        members = np.flatnonzero(kind_of_G == kind)
-        n_held_out = min(len(members) - 1, max(1, round(validation_share * len(members))))
-        held_out_G[rng.permutation(members)[:n_held_out]] = True
+        members = rng.permutation(np.flatnonzero(kind_of_G == kind))
+        free = members[~held_out_G[members]]
+        n_wanted = max(1, round(validation_share * len(members))) - (len(members) - len(free))
+        held_out_G[free[: max(0, min(len(free) - 1, n_wanted))]] = True
     held_out_N = held_out_G[group_of_N]
     validation = np.flatnonzero(held_out_N)
     candidates = np.flatnonzero(~held_out_N)

@@ -4,34 +4,26 @@ Read, decide about columns, split, fit the contract, run Algorithm 1, export, me
 """
 
 import hashlib
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-import torch
-
-from anoean_stream.detector import calibration
 from anoean_stream.errors import ConfigError
+from anoean_stream.registry.evaluation import EvaluationInfo
 from anoean_stream.settings import TrainingSettings
 from trainer.anoean import AnoeanState, Epoch, new_state, train_anoean
 from trainer.checkpoint import load_checkpoint, save_checkpoint
-from trainer.datasets.features_file import read_features_file
-from trainer.datasets.infer import Inferred, infer_fields
-from trainer.datasets.published import FLAGS
+from trainer.conditions import torch_threads, warnings_as
 from trainer.datasets.table import LabelledTable
 from trainer.evaluate import figures_of_merit, recall_by_kind
 from trainer.export import export_bundle, golden_records, make_detector
-from trainer.prepare import Prepared, prepare
+from trainer.heldout import sample_records
+from trainer.prepare import Prepared
+from trainer.ready import Ready, make_ready
 from trainer.report import write_report
-from trainer.request import TrainProgress, TrainRequest, TrainResult, read_table, source_name
-
-_ROWS_OF_A_THREAD: Final = 1000
-"""Rows of a batch that keep a thread busy. With batches of 200 on two busy cores, two threads took
-five times as long as one: they wait for each other. At least 1."""
+from trainer.request import TrainProgress, TrainRequest, TrainResult, source_name
+from trainer.warmstart import torch_encoder
 
 __all__ = ["TrainProgress", "TrainRequest", "TrainResult", "train"]
 
@@ -61,7 +53,7 @@ def train(
         When training does not converge.
     """
     run = _Run(request, settings, progress)
-    with _threads(settings), _warnings_as(run.note):
+    with torch_threads(settings), warnings_as(run.note):
         return run.run()
 
 
@@ -73,6 +65,10 @@ class _Run:
     notes: list[str] = field(default_factory=list)
     started_s: float = field(default_factory=time.perf_counter)
 
+    def stage(self, text: str) -> None:
+        """Say it now."""
+        self.progress.stage(text)
+
     def note(self, text: str) -> None:
         """Say it now, and again in the report."""
         self.notes.append(text)
@@ -80,11 +76,8 @@ class _Run:
 
     def run(self) -> TrainResult:
         request, settings = self.request, self.settings
-        self.progress.stage(f"reading {source_name(request)}")
-        table = read_table(request, settings=settings)
-        inferred = self._decide_columns(table)
-        prepared = prepare(table, inferred, settings=settings)
-        self._say_split(table, prepared)
+        ready = make_ready(request, settings=settings, say=self)
+        table, prepared = ready.data.table, ready.prepared
         rate = self._affordable_rate(prepared)
         state, interrupted = self._train(table, prepared)
 
@@ -106,7 +99,12 @@ class _Run:
                 rows=prepared.split.validation,
                 seed=settings.seed,
             ),
-            training=self._provenance(table, prepared, state, interrupted=interrupted),
+            training=self._provenance(
+                ready,
+                state,
+                evaluation=self._evaluation(table, prepared),
+                interrupted=interrupted,
+            ),
             metrics={name: value for name, value in figures.items() if isinstance(value, float)},
             false_positive_rate=rate,
         )
@@ -143,49 +141,20 @@ class _Run:
                 request.checkpoint.unlink()
         return TrainResult(request.folder, manifest, report, interrupted)
 
-    def _decide_columns(self, table: LabelledTable) -> Inferred:
-        features = read_features_file(self.request.features) if self.request.features else None
-        flags = FLAGS if self.request.dataset else ()
-        inferred = infer_fields(table, features=features, flags=flags)
-        by_kind = {
-            kind: [spec.name for spec in inferred.specs if spec.kind == kind]
-            for kind in ("number", "flag", "category")
-        }
-        self.progress.stage(
-            f"{table.n_rows:,} rows; columns used: {len(by_kind['number'])} numbers, "
-            f"{len(by_kind['flag'])} flags, {len(by_kind['category'])} categories"
-            + (f" ({', '.join(by_kind['category'])})" if by_kind["category"] else "")
+    def _evaluation(self, table: LabelledTable, prepared: Prepared) -> EvaluationInfo | None:
+        """Return the set that judges this model; without one, held-out rows become it."""
+        request = self.request
+        if request.evaluation is not None:
+            return request.evaluation.info
+        if request.keep_evaluation is None:
+            return None
+        records = sample_records(table, prepared.split.validation, seed=self.settings.seed)
+        info = request.keep_evaluation(records)
+        self.note(
+            f"the model had no evaluation set: {info.records:,} held-out rows, {info.anomalies:,} of "
+            f"them anomalies, are evaluation set {info.number} from now on and never trained on"
         )
-        for left_out in inferred.excluded:
-            self.progress.stage(f"  left out {left_out.name!r}: {left_out.reason}")
-        for warning in inferred.warnings:
-            self.note(warning)
-        return inferred
-
-    def _say_split(self, table: LabelledTable, prepared: Prepared) -> None:
-        split = prepared.split
-        n_anomalies = int(prepared.training.is_anomaly_N.sum())
-        n_held_out = int(prepared.validation.is_anomaly_N.sum())
-        self.progress.stage(
-            f"training on {len(split.training) - n_anomalies:,} normals and {n_anomalies:,} "
-            f"anomalies, validating on {len(split.validation) - n_held_out:,} and {n_held_out:,}"
-        )
-        if split.n_identical:
-            self.progress.stage(
-                f"  {split.n_identical:,} of {table.n_rows:,} rows repeat another one; repetitions "
-                "stay on one side of the split"
-            )
-        if split.n_left_out:
-            self.progress.stage(
-                f"  {split.n_left_out:,} anomalies were not trained on: repetitions, and those "
-                f"beyond training.anomaly_share ({self.settings.anomaly_share:g}); rare kinds were "
-                "kept first"
-            )
-        if split.n_contradictory:
-            self.note(
-                f"{split.n_contradictory:,} rows have the same fields as a row with the other "
-                "label; no model gets all of them right"
-            )
+        return info
 
     def _affordable_rate(self, prepared: Prepared) -> float:
         """Return the false-positive rate of the settings, or the smallest that can be vouched for."""
@@ -204,8 +173,16 @@ class _Run:
     def _train(self, table: LabelledTable, prepared: Prepared) -> tuple[AnoeanState, bool]:
         """Return the trained state, and whether Ctrl-C ended it."""
         request, settings, contract = self.request, self.settings, prepared.contract
-        state = new_state(contract, settings=settings)
-        identity = hashlib.sha256(f"{table.fingerprint} {contract.id}".encode()).hexdigest()
+        start = request.warm_start
+        state = new_state(
+            contract,
+            settings=settings,
+            start=None if start is None else torch_encoder(start.bundle.detector.encoder),
+        )
+        made_of = " ".join(
+            (table.fingerprint, contract.id, *(() if start is None else (start.bundle.sha256,)))
+        )
+        identity = hashlib.sha256(made_of.encode()).hexdigest()
         if request.resume:
             if request.checkpoint is None:
                 message = "resume needs a checkpoint file; name one"
@@ -237,10 +214,17 @@ class _Run:
         return state, False
 
     def _provenance(
-        self, table: LabelledTable, prepared: Prepared, state: AnoeanState, *, interrupted: bool
+        self,
+        ready: Ready,
+        state: AnoeanState,
+        *,
+        evaluation: EvaluationInfo | None,
+        interrupted: bool,
     ) -> dict[str, Any]:
         best = state.best_epoch
         assert best is not None
+        data, prepared, start = ready.data, ready.prepared, self.request.warm_start
+        table, rows_in_it = data.table, {"rows_in_it": ready.n_in_evaluation}
         training, validation = prepared.training, prepared.validation
         return {
             "data": source_name(self.request),
@@ -256,6 +240,9 @@ class _Run:
             "best_epoch": best.number,
             "interrupted": interrupted,
             "hyperparameters": self.settings.model_dump(mode="json"),
+            **({} if data.gathered is None else {"topic": data.gathered.provenance}),
+            **({} if start is None else {"warm_start": start.provenance}),
+            **({} if evaluation is None else {"evaluation": {**_named(evaluation), **rows_in_it}}),
         }
 
 
@@ -284,6 +271,10 @@ class _Watcher:
         self.run.progress.epoch(epoch)
 
 
+def _named(evaluation: EvaluationInfo) -> dict[str, int | str]:
+    return {"number": evaluation.number, "sha256": evaluation.sha256}
+
+
 def _epoch_entry(epoch: Epoch) -> dict[str, float | int | bool]:
     return {
         "epoch": epoch.number,
@@ -293,36 +284,3 @@ def _epoch_entry(epoch: Epoch) -> dict[str, float | int | bool]:
         "is_best": epoch.is_best,
         "seconds": round(epoch.seconds, 3),
     }
-
-
-@contextmanager
-def _threads(settings: TrainingSettings) -> Iterator[None]:
-    """Give torch its threads for the time of the training."""
-    before = torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    useful = max(1, settings.batch_size // _ROWS_OF_A_THREAD)
-    torch.set_num_threads(settings.threads or min(useful, cores or 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _warnings_as(note: Callable[[str], None]) -> Iterator[None]:
-    """Turn the detector's warnings into notes of the report."""
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            note(record.getMessage())
-
-    log = logging.getLogger(calibration.__name__)
-    handler = Handler(level=logging.WARNING)
-    propagate = log.propagate
-    log.addHandler(handler)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.propagate = propagate

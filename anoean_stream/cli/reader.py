@@ -70,7 +70,13 @@ class Reader:
             found = self.consumer.list_topics(self.topic, timeout=limit_s).topics[self.topic]
         except KafkaException as error:
             raise self._error(error, f"looking for topic {self.topic!r}") from error
-        return sorted(found.partitions) if found.error is None else []
+        if found.error is None:
+            return sorted(found.partitions)
+        # A topic that may not be read must not look like one that is not there.
+        refusal = fatal_error(found.error, self._settings, topic=self.topic)
+        if refusal is not None:
+            raise refusal
+        return []
 
     def bounds(self) -> dict[int, tuple[int, int]]:
         """Return the first offset and the next one of each partition.

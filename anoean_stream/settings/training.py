@@ -48,6 +48,6 @@ class TrainingSettings(Section):
     false_positive_rate: float = Field(0.001, gt=0, lt=1)
     """share of normal records that may raise an alert: the model's own threshold"""
     max_rows: int = Field(2_000_000, ge=100)
-    """more rows than this are refused rather than filling the memory"""
+    """a file with more rows is refused, of a topic as many are drawn: they must fit into memory"""
     seed: int = Field(0, ge=0, le=2**32 - 1)
     """seed of every random choice"""

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from anoean_stream.errors import DataError
-from anoean_stream.features.values import to_category
 from anoean_stream.records.files import read_rows
+from trainer.datasets.labels import normal_word
 from trainer.datasets.table import NORMAL, Column, LabelledTable, fingerprint, read_columns
 
 _SHOWN: Final = 10
@@ -23,6 +23,7 @@ def read_labelled(
     attack_column: str | None = None,
     max_rows: int,
     columns: Sequence[str] | None = None,
+    both_classes: bool = True,
 ) -> LabelledTable:
     """Read a CSV, JSON lines or Parquet file with a label in each row.
 
@@ -41,6 +42,8 @@ def read_labelled(
         More are refused.
     columns : sequence of str, optional
         Names of the columns of a CSV without a header line.
+    both_classes : bool
+        Whether normal rows and anomalies must be there; not when other rows are added.
 
     Raises
     ------
@@ -53,7 +56,14 @@ def read_labelled(
     attack = None
     if attack_column is not None:
         attack = _take(table, attack_column, what="attack", option="--attack-column", path=path)
-    return labelled(str(path), table, label=label, normal_value=normal_value, attack=attack)
+    return labelled(
+        str(path),
+        table,
+        label=label,
+        normal_value=normal_value,
+        attack=attack,
+        both_classes=both_classes,
+    )
 
 
 def labelled(
@@ -63,8 +73,9 @@ def labelled(
     label: Column,
     normal_value: str,
     attack: Column | None = None,
+    both_classes: bool = True,
 ) -> LabelledTable:
-    """Return columns with a label as a table.
+    """Return columns with a label as a table; see `read_labelled`.
 
     Raises
     ------
@@ -80,10 +91,10 @@ def labelled(
                 "it, or remove it"
             )
             raise DataError(message, column=label.name, row=row)
-    normal = (to_category(normal_value) or normal_value).casefold()
+    normal = normal_word(normal_value)
     is_normal = np.array([(word or "").casefold() == normal for word in words], dtype=np.bool_)
     is_anomaly_N = ~is_normal[label.codes_N]
-    if not is_anomaly_N.any() or is_anomaly_N.all():
+    if both_classes and (not is_anomaly_N.any() or is_anomaly_N.all()):
         message = (
             f"{name}, column {label.name!r}: {'no' if is_anomaly_N.all() else 'every'} row is "
             f"normal ({normal_value!r}); labels seen: {_listed(words)}. Training needs normal rows "

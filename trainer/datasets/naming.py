@@ -59,7 +59,7 @@ def reason_to_leave_out(name: str) -> str | None:
     True
     """
     words = spoken(name)
-    if _ANSWER.search(words):
+    if tells_answer(name):
         return "by its name it tells the answer, or where the row was collected"
     if _ADDRESS.search(words):
         return "an address: a model would learn who, not what"
@@ -70,6 +70,17 @@ def reason_to_leave_out(name: str) -> str | None:
     if _IDENTIFIER.search(words):
         return "an identifier: it names a record and measures nothing"
     return None
+
+
+def tells_answer(name: str) -> bool:
+    """Return whether a column of this name is a label, or says where the row was collected.
+
+    Examples
+    --------
+    >>> tells_answer("attack_cat"), tells_answer("duration")
+    (True, False)
+    """
+    return _ANSWER.search(spoken(name)) is not None
 
 
 def is_code(name: str) -> bool:

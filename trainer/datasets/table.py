@@ -209,13 +209,8 @@ class _Gathered:
                 places[column] = {None: 0} if self.n_rows else {}
                 codes[column] = [0] * self.n_rows
             place = places[column]
-            key: object = cell
-            if cell.__class__ is bool:  # True == 1 in Python, and as a word they differ
-                key = (bool, cell)
-            elif cell != cell:  # noqa: PLR0124  # NaN, of which each would be a cell of its own
-                key = None
             try:
-                code = place.setdefault(key, len(place))
+                code = place.setdefault(_key(cell), len(place))
             except TypeError as error:
                 row_number = self.n_rows + 1
                 message = (
@@ -248,6 +243,41 @@ def fingerprint(columns: Iterable[Column], kinds_N: Sequence[str]) -> str:
         digest.update(column.codes_N.astype("<i4").tobytes())
     digest.update("\n".join(kinds_N).encode())
     return digest.hexdigest()
+
+
+def joined(first: LabelledTable, second: LabelledTable, *, name: str) -> LabelledTable:
+    """Return the rows of one table and then those of another; a column that one lacks is missing."""
+    columns = {}
+    for column in dict.fromkeys((*first.columns, *second.columns)):
+        places: dict[object, int] = {}
+        codes = [_codes_in(table, column, places) for table in (first, second)]
+        cells = [_cell(key) for key in places]
+        columns[column] = Column(column, cells, np.concatenate(codes))
+    kinds_N = [*first.kinds_N, *second.kinds_N]
+    return LabelledTable(
+        name=name,
+        columns=columns,
+        is_anomaly_N=np.concatenate([first.is_anomaly_N, second.is_anomaly_N]),
+        kinds_N=kinds_N,
+        fingerprint=fingerprint(columns.values(), kinds_N),
+    )
+
+
+def _codes_in(table: LabelledTable, column: str, places: dict[object, int]) -> NDArray[np.int32]:
+    """Return which of the cells in `places` each row has; adds those that are not there."""
+    if column not in table.columns:
+        return np.full(table.n_rows, places.setdefault(None, len(places)), dtype=np.int32)
+    one = table.columns[column]
+    codes = [places.setdefault(_key(cell), len(places)) for cell in one.cells]
+    return np.array(codes, dtype=np.int32)[one.codes_N]
+
+
+def _key(cell: object) -> object:
+    if cell.__class__ is bool:  # True == 1 in Python, and as a word they differ
+        return (bool, cell)
+    if cell != cell:  # noqa: PLR0124  # NaN, of which each would be a cell of its own
+        return None
+    return cell
 
 
 def _cell(key: object) -> object:

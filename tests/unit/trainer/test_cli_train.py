@@ -8,6 +8,7 @@ import pytest
 
 from anoean_stream.cli import main
 from anoean_stream.detector.bundle import read_bundle_folder
+from anoean_stream.registry.evaluation import evaluation_info
 from anoean_stream.registry.registry import Registry
 from tests.support.labelled import WriteCsv, labelled_rows
 from trainer import anoean
@@ -132,6 +133,44 @@ def test_ctrl_c_publishes_the_best_model_without_promoting_it(
     assert not list((empty_folder / "cache").rglob("*.checkpoint"))
 
 
+def test_held_out_rows_become_the_evaluation_set_and_are_never_trained_on(
+    run_train: Train, empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry(str(empty_folder / "models"))
+    assert run_train("--json") == 0
+    first = evaluation_info(registry, "anoean")
+    assert run_train("--json", "--set", "training.seed=3") == 0
+
+    said = capsys.readouterr()
+    assert first == evaluation_info(registry, "anoean") is not None
+    assert "the model had no evaluation set: 136 held-out rows" in said.err
+    assert "136 rows are in evaluation set 1 (identical in the 4 fields that both have)" in said.err
+    documents = [json.loads(line) for line in said.out.splitlines()]
+    named = {"number": 1, "sha256": first.sha256 if first else ""}
+    assert [d["evaluation"] for d in documents] == [
+        {**named, "rows_in_it": 0},
+        {**named, "rows_in_it": 136},
+    ]
+
+
+def test_a_candidate_that_nobody_could_be_told_of_is_shadow_all_the_same(
+    run_train: Train, empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = ("--set", "broker.bootstrap_servers=127.0.0.1:1")
+
+    assert run_train("--warm-start", "champion") == 3
+    assert "no model 'anoean'" in capsys.readouterr().err
+    assert run_train() == 0
+    assert run_train("--publish-as", "shadow", "--warm-start", "champion", *nobody) == 0
+
+    said = capsys.readouterr()
+    registry = Registry(str(empty_folder / "models"))
+    assert registry.aliases("anoean") == {"champion": "1", "shadow": "2"}
+    assert registry.manifest("anoean", "2").training["warm_start"]["version"] == "1"
+    assert "shadow names it now" in said.err
+    assert "not told to anomaly-audit" in said.err
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -141,6 +180,12 @@ def test_ctrl_c_publishes_the_best_model_without_promoting_it(
         (("--features", "absent.yaml"), "cannot read the features file"),
         (("--out", "x", "--promote"), "drop one"),
         (("--resume",), "no checkpoint"),
+        (("--out", "x", "--publish-as", "shadow"), "--publish-as moves an alias"),
+        (("--publish-as", "champion"), "through `anoean models promote`"),
+        (("--publish-as", "Shadow"), "expected an alias of small letters"),
+        (("--publish-as", "shadow", "--promote"), "drop one"),
+        (("--since", "1h", "--labels", "x.csv"), "--since, --labels: about a topic"),
+        (("--trust-unlabelled",), "add --from-topic NAME"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(

@@ -123,6 +123,8 @@ def _cost(document: dict[str, Any]) -> Remark:
 
 
 def _more(champion: int, candidate: int, first: str) -> str:
+    if not candidate and not champion:
+        return f"raises no alert, and neither does {first}"
     if candidate == champion:
         return f"raises as many alerts as {first} ({champion:,})"
     if not champion or not candidate:

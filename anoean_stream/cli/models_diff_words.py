@@ -156,4 +156,7 @@ def _listed(clauses: list[str]) -> str:
 
 
 def _capital(text: str) -> str:
+    """Return a sentence with a large first letter, unless it begins with the name of a model."""
+    if not text.startswith("version "):
+        return text
     return text[:1].upper() + text[1:]

@@ -22,6 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from anoean_stream.cli.models_diff_figures import BIN
+
 FIRST, SECOND, BOTH = "#1f5fa8", "#c25100", "#6b6b6b"
 """Colours of A, of B and of what they share; told apart by the colour-blind, and in grey."""
 
@@ -98,7 +100,7 @@ def _rate(rate: dict[str, Any], names: tuple[str, str]) -> Figure:
     if is_time:
         locator = AutoDateLocator(minticks=3, maxticks=6, tz=UTC)  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]  # the same
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, show_offset=False))  # type: ignore[no-untyped-call]  # the same
         axes.set_xlabel(f"time of the record, UTC (points of {_span(width)})")
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -113,7 +115,7 @@ def _rate(rate: dict[str, Any], names: tuple[str, str]) -> Figure:
 
 def _scores(scores: dict[str, Any], names: tuple[str, str]) -> Figure:
     figure, axes = _figure()
-    side = 0.05
+    side = BIN
     low, high = _limits(*([left for left, _ in scores[key]] for key in scores))
     edges = np.arange(round((high - low) / side) + 1) * side + low
     for key, name, colour in (("champion", names[0], FIRST), ("candidate", names[1], SECOND)):

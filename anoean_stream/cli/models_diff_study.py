@@ -1,7 +1,7 @@
 """What ``anoean models diff`` finds out while it replays, and the document that is made of it.
 
-Letters: P records of a chunk that both scored, S pairs in the sample, K sizes of an alert list, N
-chunks that were timed.
+Letters: B records of a chunk, P those that both scored, S pairs in the sample, N chunks that were
+timed.
 """
 
 from collections import Counter
@@ -14,32 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_stream import __version__
+from anoean_stream.cli.models_diff_figures import cells, decades, distribution, overlap
 from anoean_stream.compare.comparison import Comparison, Pairs, timed_measure
 from anoean_stream.compare.sample import PairSample
 from anoean_stream.compare.timeline import Timeline
-from anoean_stream.detector.sketch import GROWTH, SMALLEST, ScoreSketch
 from anoean_stream.pipeline import Pipeline
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.shadowreport import Disagreement
 
 _SAMPLE_PAIRS: Final = 200_000
-"""Pairs of scores that are kept for the scatter, the correlation and the overlap: 5 MB. Inputs with no
+"""Pairs of scores that are kept for the scatter, the correlation and the overlap: 10 MB at the most. Inputs with no
 more are drawn exactly."""
 
 _SEED: Final = 5
 """Of the sample: the same input gives the same report."""
 
 _TIME_BIN_MS: Final = 10
-_CELL: Final = 0.05
-"""Side of a cell of the scatter, in decades: 20 to a factor of ten."""
-
-_BIN: Final = 0.05
-"""Width of a bin of the score distributions, in decades."""
 
 _TIMED_CHUNKS: Final = 1000
 """Chunks behind the time of a record: the median of them, as a busy machine slows some."""
 
 _FEWEST_CHUNKS: Final = 8
+"""Chunks below which nothing is said about time."""
 
 _KEPT_EXAMPLES: Final = 200
 """Flows of each kind of disagreement that are kept, to show one of each sort: below 50 a burst of one
@@ -47,10 +43,6 @@ sort hides the others; each may hold 64 KiB."""
 
 _SORT_FIELDS: Final = ("proto", "app_proto", "dst_port", "tcp_flags")
 _SORT_FEATURES: Final = 2
-
-_LIST_SIZES: Final = 60
-_SMALLEST_LIST: Final = 10
-"""Alerts below which the overlap of two lists is chance."""
 
 
 class Study:
@@ -133,18 +125,16 @@ class Study:
             "plots": {
                 "alert_rate": self._alert_rate(),
                 "scores": {
-                    "champion": _distribution(
-                        self.comparison.champion_scores, self.first.threshold
-                    ),
-                    "candidate": _distribution(
+                    "champion": distribution(self.comparison.champion_scores, self.first.threshold),
+                    "candidate": distribution(
                         self.comparison.candidate_scores, self.second.threshold
                     ),
                 },
-                "scatter": _cells(
-                    _decades(first_S, self.first.threshold),
-                    _decades(second_S, self.second.threshold),
+                "scatter": cells(
+                    decades(first_S, self.first.threshold),
+                    decades(second_S, self.second.threshold),
                 ),
-                "overlap": _overlap(first_S, second_S),
+                "overlap": overlap(first_S, second_S),
                 "sampled_pairs": len(first_S),
             },
         }
@@ -232,54 +222,6 @@ def _one_of_each_sort(examples: Sequence[Disagreement], *, most: int) -> list[di
             n_of_kind[kind] += 1
             shown.append(msgspec.to_builtins(alike[0]) | {"like_it": len(alike) - 1})
     return shown
-
-
-def _decades(scores: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    """Return scores as powers of ten of the threshold: 0 is at the threshold, 1 ten times above."""
-    return np.log10(np.maximum(scores, SMALLEST) / max(threshold, SMALLEST))
-
-
-def _distribution(scores: ScoreSketch, threshold: float) -> list[tuple[float, int]]:
-    """Return left edge (in decades of the threshold) and count of each bin that is not empty."""
-    numbers = np.array(sorted(scores.counts), dtype=np.float64)
-    decades = _decades(GROWTH ** (numbers + 0.5), threshold)
-    found: Counter[int] = Counter()
-    for place, number in zip(np.floor(decades / _BIN).tolist(), sorted(scores.counts), strict=True):
-        found[int(place)] += scores.counts[number]
-    return [(round(place * _BIN, 4), count) for place, count in sorted(found.items())]
-
-
-def _cells(first_S: NDArray[np.float64], second_S: NDArray[np.float64]) -> dict[str, Any]:
-    """Return lower left corner and count of each cell of the scatter that is not empty."""
-    places = np.floor(np.stack([first_S, second_S], axis=1) / _CELL).astype(np.int64)
-    corners, counts = np.unique(places, axis=0, return_counts=True)
-    return {
-        "side": _CELL,
-        "champion": np.round(corners[:, 0] * _CELL, 4).tolist(),
-        "candidate": np.round(corners[:, 1] * _CELL, 4).tolist(),
-        "records": counts.tolist(),
-    }
-
-
-def _overlap(first_S: NDArray[np.float64], second_S: NDArray[np.float64]) -> dict[str, Any]:
-    """Return what two lists of the same length have in common: the K most anomalous of each model."""
-    n_pairs = len(first_S)
-    if n_pairs < _SMALLEST_LIST:
-        return {"alert_share": [], "in_common": []}
-    sizes_K = np.unique(np.geomspace(_SMALLEST_LIST, n_pairs, _LIST_SIZES).astype(np.int64))
-    # A record is in both lists of size k when it is among the first k of each model.
-    worst_S = np.sort(np.maximum(_position(first_S), _position(second_S)))
-    in_both_K = np.searchsorted(worst_S, sizes_K, side="left")
-    return {
-        "alert_share": (sizes_K / n_pairs).tolist(),
-        "in_common": (in_both_K / sizes_K).tolist(),
-    }
-
-
-def _position(scores_S: NDArray[np.float64]) -> NDArray[np.int64]:
-    position_S = np.empty(len(scores_S), dtype=np.int64)
-    position_S[np.argsort(-scores_S, kind="stable")] = np.arange(len(scores_S))
-    return position_S
 
 
 def _time_text(milliseconds: int) -> str:

@@ -123,6 +123,8 @@ def _cost(document: dict[str, Any]) -> Remark:
 
 
 def _more(champion: int, candidate: int, first: str) -> str:
+    if not candidate and not champion:
+        return f"raises no alert, and neither does {first}"
     if candidate == champion:
         return f"raises as many alerts as {first} ({champion:,})"
     if not champion or not candidate:
@@ -154,4 +156,7 @@ def _listed(clauses: list[str]) -> str:
 
 
 def _capital(text: str) -> str:
+    """Return a sentence with a large first letter, unless it begins with the name of a model."""
+    if not text.startswith("version "):
+        return text
     return text[:1].upper() + text[1:]

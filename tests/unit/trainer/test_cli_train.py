@@ -156,7 +156,12 @@ def test_held_out_rows_become_the_evaluation_set_and_are_never_trained_on(
 def test_a_candidate_that_nobody_could_be_told_of_is_shadow_all_the_same(
     run_train: Train, empty_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nobody = ("--set", "broker.bootstrap_servers=127.0.0.1:1")
+    nobody = (
+        "--set",
+        "broker.bootstrap_servers=127.0.0.1:1",
+        "--set",
+        "topics.audit=anomaly-audit",
+    )
 
     assert run_train("--warm-start", "champion") == 3
     assert "no model 'anoean'" in capsys.readouterr().err

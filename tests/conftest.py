@@ -1,6 +1,8 @@
 """Fixtures for every test: a clean environment, and the data sets where a machine has them."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,15 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.upper().startswith("ANOEAN__"):
             monkeypatch.delenv(name)
     monkeypatch.delenv("ANOEAN_CONFIG", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_quiet_log_left_behind() -> Iterator[None]:
+    """Undo what a command that ran in this process did to librdkafka's lines (`quiet_librdkafka`)."""
+    logger = logging.getLogger("anoean.kafka.librdkafka")
+    handlers, propagate = list(logger.handlers), logger.propagate
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
 
 
 @pytest.fixture(scope="session")

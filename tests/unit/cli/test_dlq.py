@@ -1,8 +1,5 @@
 """Dead letters on the screen, and the counters of a worker: nothing in them is trusted."""
 
-import logging
-from collections.abc import Iterator
-
 import pytest
 
 from anoean_stream.cli import main
@@ -10,15 +7,6 @@ from anoean_stream.cli.dead_letters import printable
 from anoean_stream.cli.letter_view import hex_rows
 from anoean_stream.cli.scrape import counts_of
 from anoean_stream.observe.metrics import Metrics, read_exposition
-
-
-@pytest.fixture
-def _librdkafka_is_heard_again() -> Iterator[None]:
-    """Undo what a command does to the log of its own process."""
-    logger = logging.getLogger("anoean.kafka.librdkafka")
-    handlers = list(logger.handlers)
-    yield
-    logger.handlers, logger.propagate = handlers, True
 
 
 def test_what_a_terminal_would_obey_is_not_printed() -> None:

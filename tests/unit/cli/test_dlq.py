@@ -49,7 +49,7 @@ def test_counters_are_read_from_what_a_worker_writes() -> None:
         (["verify", "--since", "1h", "--until", "2h"], "is not after --since"),
     ],
 )
-@pytest.mark.usefixtures("empty_folder", "_librdkafka_is_heard_again")
+@pytest.mark.usefixtures("empty_folder")
 def test_wrong_words_are_named_before_any_broker_is_asked(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,15 +75,14 @@ class Case:
                 return [no_evaluation_set(name)]
             number = self.champion.version
             champion = ServedModel(name, number, self.registry.load(name, number))
-            choice = self.registry.threshold(name).choice
             err.print(
                 f"scoring {len(evaluation.values):,} records of evaluation set "
                 f"{evaluation.info.number} with versions {self.candidate.version} and {number}"
             )
             return offline_rules(
                 evaluation,
-                candidate=open_pipeline(self.settings, self.candidate, choice=choice),
-                champion=open_pipeline(self.settings, champion, choice=choice),
+                candidate=open_pipeline(self.settings, self.candidate),
+                champion=open_pipeline(self.settings, champion),
                 gate=self.settings.gate,
             )
         except AnoeanError as error:

@@ -105,17 +105,11 @@ def _through_scorer(
 ) -> None:
     # Here, so that looking at letters does not wait for numpy.
     from anoean_stream.cli.alert_view import one_line
-    from anoean_stream.cli.offline import open_model
+    from anoean_stream.cli.offline import open_model, open_pipeline
     from anoean_stream.cli.rescore import Rescorer
-    from anoean_stream.pipeline import Pipeline
 
     served = open_model(settings, name=None, ref=None)
-    pipeline = Pipeline(
-        served,
-        scoring=settings.scoring,
-        alerts=settings.alerts,
-        worker_id=settings.worker.id or "dlq-replay",
-    )
+    pipeline = open_pipeline(settings, served, explain=True)
     topic, alerts_topic = settings.topics.dead_letters, settings.topics.alerts
     sender = Sender(settings) if publish and yes else None
     rescorer = Rescorer(

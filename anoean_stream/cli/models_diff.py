@@ -30,12 +30,12 @@ from anoean_stream.cli.offline import (
     FileArgument,
     SplitOption,
     open_model,
+    open_pipeline,
     source,
 )
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.errors import ConfigError, DataError
 from anoean_stream.pipeline import Pipeline
-from anoean_stream.registry import Registry
 from anoean_stream.settings import Settings
 
 JSON_FILE: Final = "diff.json"
@@ -173,15 +173,7 @@ def _pipeline(settings: Settings, ref: str, *, name: str | None) -> Pipeline:
         message = f"{ref} is of model {model!r}, but --name says {name!r}; give one of them"
         raise ConfigError(message)
     served = open_model(settings, name=model or name, ref=version)
-    # The person's choice of a threshold holds here as it does in a worker.
-    choice = Registry.from_settings(settings.registry).threshold(served.name).choice
-    return Pipeline(
-        served,
-        scoring=settings.scoring,
-        alerts=settings.alerts,
-        worker_id=_WORKER_ID,
-        choice=choice,
-    )
+    return open_pipeline(settings, served, explain=True)
 
 
 def _refuse_topic(topic: str | None, begin: Point | None, end: Point | None) -> None:

@@ -21,6 +21,7 @@ from anoean_stream.compare.timeline import Timeline
 from anoean_stream.pipeline import Pipeline
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.shadowreport import Disagreement
+from anoean_stream.records.times import rfc3339
 
 _SAMPLE_PAIRS: Final = 200_000
 """Pairs of scores that are kept for the scatter, the correlation and the overlap: 10 MB at the most. Inputs with no
@@ -229,4 +230,4 @@ def _time_text(milliseconds: int) -> str:
         moment = datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
     except (ValueError, OverflowError, OSError):
         return f"{milliseconds} ms"  # the producer chose it, up to the year 292 million
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(moment)

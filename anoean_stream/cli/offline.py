@@ -13,7 +13,6 @@ from typing import Annotated, Final
 import typer
 
 from anoean_stream.detector.bundle import ServedModel
-from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.errors import ConfigError, DataError
 from anoean_stream.pipeline import Pipeline, Verdict, verify_bundle
 from anoean_stream.records.chunk import Chunk
@@ -147,10 +146,8 @@ def open_model(settings: Settings, *, name: str | None, ref: str | None) -> Serv
     return ServedModel(name, version, bundle)
 
 
-def open_pipeline(
-    settings: Settings, model: ServedModel, *, choice: ThresholdChoice | None = None
-) -> Pipeline:
-    """Return the worker's pipeline around a model, without explanations: they change no score.
+def open_pipeline(settings: Settings, model: ServedModel, *, explain: bool = False) -> Pipeline:
+    """Return the worker's pipeline around a model of the registry, with the threshold asked for there.
 
     Parameters
     ----------
@@ -158,12 +155,23 @@ def open_pipeline(
         What a worker would be started with.
     model : ServedModel
         The model.
-    choice : ThresholdChoice, optional
-        The threshold that the registry asks for.
+    explain : bool
+        Whether its alerts hold explanation and original; neither changes a score.
+
+    Raises
+    ------
+    RegistryError
+        When the threshold cannot be read.
+    ConfigError
+        When the model cannot vouch for that threshold.
     """
-    alerts = settings.alerts.model_copy(update={"top_features": 0, "original_max_bytes": 0})
+    bare = settings.alerts.model_copy(update={"top_features": 0, "original_max_bytes": 0})
     return Pipeline(
-        model, scoring=settings.scoring, alerts=alerts, worker_id=_WORKER_ID, choice=choice
+        model,
+        scoring=settings.scoring,
+        alerts=settings.alerts if explain else bare,
+        worker_id=settings.worker.id or _WORKER_ID,
+        choice=Registry.from_settings(settings.registry).threshold(model.name).choice,
     )
 
 

@@ -24,6 +24,7 @@ from anoean_stream.cli.threshold_stage import ThresholdStage
 from anoean_stream.cli.threshold_traffic import Traffic
 from anoean_stream.detector.threshold import Threshold, ThresholdChoice, check_choice
 from anoean_stream.errors import BundleError, ConfigError
+from anoean_stream.records.times import rfc3339
 from anoean_stream.registry import Registry
 from anoean_stream.registry.registry import who_am_i
 
@@ -99,7 +100,7 @@ def set_threshold(
         kind=asked.kind,
         value=asked.value,
         **_worked_out(stage, asked, _still_true(registry, model, left, asked)),
-        set_at=datetime.now(tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        set_at=rfc3339(datetime.now(tz=UTC)),
         set_by=who,
         reason=reason[:2000],
     )

@@ -1,10 +1,11 @@
 """The champion as a guard: what it flags now is not trained on as normal without a label."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from confluent_kafka import Message
 
+from anoean_stream.cli.offline import open_pipeline
 from anoean_stream.cli.reader import place
 from anoean_stream.detector.bundle import ServedModel
 from anoean_stream.errors import ModelNotFoundError
@@ -15,8 +16,6 @@ from anoean_stream.settings import Settings
 
 if TYPE_CHECKING:
     from trainer.datasets.sieve import TopicRecord
-
-_WORKER_ID: Final = "train"
 
 
 def open_champion(settings: Settings, name: str) -> Pipeline | None:
@@ -35,15 +34,7 @@ def open_champion(settings: Settings, name: str) -> Pipeline | None:
         return None
     bundle = registry.load(name, version)
     verify_bundle(bundle)
-    # Explanations and originals change no score.
-    alerts = settings.alerts.model_copy(update={"top_features": 0, "original_max_bytes": 0})
-    return Pipeline(
-        ServedModel(name, version, bundle),
-        scoring=settings.scoring,
-        alerts=alerts,
-        worker_id=_WORKER_ID,
-        choice=registry.threshold(name).choice,
-    )
+    return open_pipeline(settings, ServedModel(name, version, bundle))
 
 
 def judged(

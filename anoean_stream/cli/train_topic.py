@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Message
@@ -14,6 +14,7 @@ from anoean_stream.cli.train_guard import judged, open_champion
 from anoean_stream.cli.train_labels import read_labels
 from anoean_stream.errors import ConfigError, DataError
 from anoean_stream.pipeline import Pipeline
+from anoean_stream.records.times import rfc3339
 from anoean_stream.settings import Settings
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def open_range(
     champion = open_champion(settings, name)
     _require_guard(source, champion, n_alerted=len(places), name=name, settings=settings, note=note)
     origin = {
-        "since": _rfc3339(source.since),
-        "until": _rfc3339(source.until),
+        "since": None if source.since is None else rfc3339(source.since, digits="seconds"),
+        "until": None if source.until is None else rfc3339(source.until, digits="seconds"),
         "offsets": {str(p): [low, high - 1] for p, (low, high) in offsets.items() if low < high},
         "labels": said_by,
         "guard": {
@@ -222,12 +223,6 @@ def _records(
                     group, topic=topic, partition=partition, champion=champion, alerted=alerted
                 )
                 advance(len(group))
-
-
-def _rfc3339(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _between(since: datetime | None, until: datetime | None) -> str:

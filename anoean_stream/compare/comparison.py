@@ -8,7 +8,7 @@ Letters: B records of a chunk, C those that the champion scored, P those that bo
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from anoean_stream.detector.sketch import ScoreSketch
 from anoean_stream.pipeline import Measurement, Pipeline, Verdict
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.shadowreport import ShadowReport
+from anoean_stream.records.times import rfc3339
 
 SAMPLE_PAIRS: Final = 10_000
 """Pairs of scores behind the rank correlation: off by 0.01 at 10,000. Below 1,000 it is a guess."""
@@ -188,8 +189,8 @@ class Comparison:
         return ShadowReport(
             champion=self.champion.model.version,
             candidate=self.candidate.model.version,
-            since=_rfc3339(since),
-            until=_rfc3339(until),
+            since=rfc3339(since),
+            until=rfc3339(until),
             records=self._n_records,
             champion_alerts=self._n_champion,
             candidate_alerts=self._n_candidate,
@@ -284,7 +285,3 @@ def _quantiles(scores: ScoreSketch, largest: float) -> dict[str, float]:
     return {name: min(value, largest) for name, value in found.items() if value is not None} | {
         "max": largest
     }
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

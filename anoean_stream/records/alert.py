@@ -23,6 +23,7 @@ from anoean_stream.records.bounds import (
 from anoean_stream.records.chunk import Chunk
 from anoean_stream.records.flow import FlowValue, flow_fields, flow_fields_of_large
 from anoean_stream.records.outgoing import OutRecord
+from anoean_stream.records.times import rfc3339
 
 SCHEMA_VERSION: Final = "1.0"
 
@@ -194,7 +195,7 @@ class AlertWriter:
             alert_id=alert_id(
                 chunk.topic, chunk.partition, chunk.offsets[finding.index], self._model.sha256
             ),
-            detected_at=_rfc3339(detected_at),
+            detected_at=rfc3339(detected_at, digits="microseconds"),
             source=Source(
                 topic=chunk.topic,
                 partition=chunk.partition,
@@ -299,13 +300,9 @@ def _kafka_time(timestamp_ms: int) -> str | None:
     if timestamp_ms < 0:
         return None
     try:
-        return _rfc3339(datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC))
+        return rfc3339(datetime.fromtimestamp(timestamp_ms / 1000, tz=UTC), digits="microseconds")
     except (ValueError, OverflowError, OSError):
         return None  # the producer chose it, up to the year 292 million
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _text(key: bytes | None) -> str | None:

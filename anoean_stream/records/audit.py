@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from anoean_stream.records.outgoing import OutRecord
+from anoean_stream.records.times import rfc3339
 
 SCHEMA_VERSION: Final = "1.0"
 
@@ -76,7 +77,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Return a record of something that was done now, with an id of its own."""
         return cls(
             event_id=uuid.uuid4().hex,
-            at=datetime.now(tz=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            at=rfc3339(datetime.now(tz=UTC), digits="microseconds"),
             action=action,
             model=model,
             alias=alias,

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from anoean_stream.records.outgoing import OutRecord
+from anoean_stream.records.times import rfc3339
 
 
 class ControlMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +28,7 @@ class ControlMessage(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def now(cls, model: str, *, who: str, what: str = "") -> "ControlMessage":
         """Return a message of now."""
-        at = datetime.now(tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = rfc3339(datetime.now(tz=UTC))
         return cls(at=at, model=model, who=who, what=what[:500])
 
     def to_record(self) -> OutRecord:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from anoean_stream.records.outgoing import OutRecord
+from anoean_stream.records.times import rfc3339
 
 SCHEMA_VERSION: Final = "1.0"
 
@@ -68,12 +69,12 @@ def write_notice(
     worker_id: str,
 ) -> OutRecord:
     """Return a notice as a record for the alerts topic; its key is the worker's name."""
-    began = _rfc3339(episode_started_at)
-    identity = f"{worker_id}|{began}|{state}|{_rfc3339(at)}"
+    began = rfc3339(episode_started_at, digits="microseconds")
+    identity = f"{worker_id}|{began}|{state}|{rfc3339(at, digits='microseconds')}"
     notice = Notice(
         notice_id=hashlib.sha256(identity.encode()).hexdigest()[:32],
         state=state,
-        at=_rfc3339(at),
+        at=rfc3339(at, digits="microseconds"),
         episode_started_at=began,
         sample_share=sample_share,
         reason=reason,
@@ -100,7 +101,3 @@ def notice_schema() -> dict[str, Any]:
         "title": f"Anoean notice {SCHEMA_VERSION}",
         **msgspec.json.schema(Notice),
     }
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_stream.errors import DataError, RegistryError, brief
+from anoean_stream.records.times import rfc3339
 from anoean_stream.registry.layout import check_name, is_version
 from anoean_stream.registry.registry import Registry, who_am_i
 
@@ -145,7 +146,7 @@ def publish_evaluation(
             records=len(records),
             anomalies=n_anomalies,
             source=source[:_SOURCE_MAX_CHARS],
-            created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            created_at=rfc3339(datetime.now(UTC), digits="seconds"),
             created_by=by or who_am_i(),
         )
         files = {_RECORDS: packed, _META: msgspec.json.format(msgspec.json.encode(info), indent=2)}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anoean_stream.detector.sketch import ScoreSketch
+from anoean_stream.records.times import rfc3339
 from anoean_stream.records.workerreport import ScoreDistribution
 
 SLOT_S: Final = 300.0
@@ -81,13 +82,9 @@ class LiveScores:
                 total.merge(slot.sketch.counts)
             return ScoreDistribution(
                 version=self._version,
-                since=_rfc3339(self._slots[0].began_at),
-                until=_rfc3339(self._now()),
+                since=rfc3339(self._slots[0].began_at),
+                until=rfc3339(self._now()),
                 seconds=round(now - self._slots[0].began, 3),
                 records=total.n_scores,
                 bins=total.counts,
             )
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,6 +13,7 @@ from anoean_stream.kafka.sideline import Sideline
 from anoean_stream.observe.health import Health
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.records.outgoing import OutRecord
+from anoean_stream.records.times import rfc3339
 from anoean_stream.records.workerreport import WorkerReport, report_key
 from anoean_stream.serving.livescores import LiveScores
 from anoean_stream.serving.models import ModelService
@@ -98,14 +99,14 @@ class ReportService(Service):
         return WorkerReport(
             worker=self._worker_id,
             group=settings.consumer.group_id,
-            at=_rfc3339(self._now()),
-            started_at=_rfc3339(self._started_at),
+            at=rfc3339(self._now()),
+            started_at=rfc3339(self._started_at),
             interval_s=settings.worker.report_interval_s,
             model=settings.model.name,
             alias=settings.model.alias,
             version=None if pipeline is None else pipeline.model.version,
             sha256=None if pipeline is None else pipeline.model.bundle.sha256,
-            serving_since=None if models.serving_since is None else _rfc3339(models.serving_since),
+            serving_since=None if models.serving_since is None else rfc3339(models.serving_since),
             wanted_version=None if seen is None else seen.version,
             problem=models.problem,
             shadow_version=None if candidate is None else candidate.model.version,
@@ -117,7 +118,3 @@ class ReportService(Service):
             scores=self._scores.distribution(),
             shadow_scores=self._shadowing.distribution(),
         )
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -18,6 +18,7 @@ from anoean_stream.errors import BundleError, RegistryError
 from anoean_stream.observe.metrics import Metrics
 from anoean_stream.pipeline import Pipeline
 from anoean_stream.records.shadowreport import ShadowReport
+from anoean_stream.records.times import rfc3339
 from anoean_stream.records.workerreport import ScoreDistribution
 from anoean_stream.registry.registry import Registry
 from anoean_stream.registry.watch import ModelWatch
@@ -109,8 +110,8 @@ class Shadowing(Service):
         now = datetime.now(tz=UTC)
         return ScoreDistribution(
             version=candidate.model.version,
-            since=_rfc3339(self._began),
-            until=_rfc3339(now),
+            since=rfc3339(self._began),
+            until=rfc3339(now),
             seconds=(now - self._began).total_seconds(),
             records=sum(bins.values()),
             bins=bins,
@@ -237,7 +238,3 @@ class Shadowing(Service):
         ):
             for quantile, score in quantiles.items():
                 metrics.shadow_score.labels(who, quantile).set(score)
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

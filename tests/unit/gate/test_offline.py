@@ -21,8 +21,9 @@ from anoean_stream.gate.offline import (
 )
 from anoean_stream.pipeline import Pipeline
 from anoean_stream.records.decode import Rejected
+from anoean_stream.registry import Registry
 from anoean_stream.registry.evaluation import EvaluationInfo, EvaluationSet
-from anoean_stream.settings import GateSettings, Settings
+from anoean_stream.settings import GateSettings, RegistrySettings, Settings
 from tests.support.models import attack_row, make_bundle, make_rows
 
 GATE = GateSettings(min_anomalies=10, bootstrap_samples=500)
@@ -53,7 +54,9 @@ def pipeline(
 ) -> Pipeline:
     make_bundle(folder / str(seed), seed=seed, false_positive_rate=rate)
     model = ServedModel("edge", str(seed + 1), read_bundle_folder(folder / str(seed)))
-    return open_pipeline(Settings(), model, choice=choice)
+    settings = Settings(registry=RegistrySettings(url=str(folder / "models")))
+    Registry(settings.registry.url).set_threshold("edge", choice)
+    return open_pipeline(settings, model)
 
 
 def scored(scores_N: NDArray[np.float64], *, version: str = "1", budget: float = 0.1) -> Scored:

@@ -1,0 +1,221 @@
+"""A registry on S3, or on a service that speaks its protocol.
+
+Address and login come from the usual variables (``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``,
+``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``, ...), a web identity, or the machine's role.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final, NoReturn
+from uuid import uuid4
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotFoundError,
+    NotSupportedError,
+    PreconditionError,
+)
+from obstore.store import S3Store as Bucket
+
+from anoean_stream.detector.confinedfiles import too_large
+from anoean_stream.errors import RegistryError, brief
+from anoean_stream.registry.promises import (
+    CONNECT_TIMEOUT_S,
+    HIDDEN,
+    READ_TIMEOUT_S,
+    RETRIES,
+    UPLOAD_TIMEOUT_S,
+    FolderFacts,
+    next_numbered,
+    ordered,
+)
+
+_CLAIM: Final = ".claim"
+
+_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+
+
+class S3Store:
+    """A bucket, or a prefix in it.
+
+    Numbers are claimed and files exchanged by conditional writes (``If-None-Match``, ``If-Match``):
+    the service decides which of two writers is first. One that ignores the conditions, or is set
+    to have none (``AWS_CONDITIONAL_PUT=disabled``), leaves a window of one round trip.
+
+    Parameters
+    ----------
+    url : str
+        ``s3://bucket/prefix``.
+    shown : str, optional
+        The name to use in messages.
+
+    Raises
+    ------
+    ValueError
+        When the URL, or a variable of the environment, cannot be understood.
+    """
+
+    exchanges_atomically: ClassVar[bool] = True
+
+    def __init__(self, url: str, *, shown: str | None = None) -> None:
+        self.url = shown or url
+        endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), "")
+        try:
+            self._bucket = Bucket.from_url(
+                url.replace("s3a://", "s3://", 1),
+                client_options={
+                    "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+                    "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
+                    "timeout": timedelta(seconds=UPLOAD_TIMEOUT_S),
+                    # Without TLS only where the person asked for just that.
+                    "allow_http": endpoint.startswith("http://"),
+                },
+                retry_config={
+                    "max_retries": RETRIES,
+                    "retry_timeout": timedelta(seconds=READ_TIMEOUT_S),
+                },
+            )
+        except BaseError as error:
+            raise ValueError(brief(error)) from error
+
+    def exists(self, path: str) -> bool:
+        """Return whether a file or folder is there."""
+        with self._errors("list", path):
+            return self._is_file(path) or bool(self._names(path))
+
+    def children(self, folder: str) -> list[str]:
+        """Return the names directly in a folder, sorted; none when there is no such folder."""
+        with self._errors("list", folder):
+            return [name for name in self._names(folder) if not name.startswith(HIDDEN)]
+
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """Return a file, not larger than that; raises FileNotFoundError when it is not there."""
+        return self._read(path, max_bytes=max_bytes)[0]
+
+    def add_numbered(self, folder: str, files: Mapping[str, bytes], *, last: str) -> int:
+        """Create the next numbered folder below this one, and return its number."""
+        return next_numbered(self, folder, files, last=last)
+
+    def create_folder(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
+        """Claim the name, write the files, ``last`` at the end: until then nobody sees it."""
+        with self._errors("write", folder):
+            if self._names(folder) or not self._create(f"{folder}/{_CLAIM}", uuid4().hex.encode()):
+                return False
+            for name in ordered(files, last):
+                obstore.put(self._bucket, f"{folder}/{name}", files[name])
+        return True
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write one object; the service shows the old one or the new."""
+        with self._errors("write", path):
+            obstore.put(self._bucket, path, data)
+
+    def exchange(self, path: str, data: bytes, *, expected: bytes | None) -> bool:
+        """Compare, then write on the condition that it still is the object that was compared."""
+        with self._errors("write", path):
+            try:
+                found, e_tag = self._read(path, max_bytes=2**30)
+            except FileNotFoundError:
+                return expected is None and self._create(path, data)
+            if found != expected:
+                return False
+            try:
+                self._put_if(path, data, {"e_tag": e_tag, "version": None})
+            except PreconditionError:
+                # Our own write, when its answer was lost and it was sent again.
+                return self._holds(path, data)
+        return True
+
+    def remove(self, path: str) -> bool:
+        """Remove one object."""
+        with self._errors("remove", path):
+            if not self._is_file(path):
+                return False
+            obstore.delete(self._bucket, path)
+        return True
+
+    def facts(self, folder: str) -> FolderFacts:
+        """Return size and time of a folder."""
+        with self._errors("list", folder):
+            found = self._below(folder)
+        return FolderFacts(
+            sum(one["size"] for one in found),
+            max((one["last_modified"] for one in found), default=None),
+        )
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove the objects of a folder, the claim at the end: until then its number is taken."""
+        with self._errors("remove", folder):
+            paths = [str(one["path"]) for one in self._below(folder)]
+            for path in sorted(paths, key=lambda path: path.endswith(f"/{_CLAIM}")):
+                obstore.delete(self._bucket, path)
+
+    def tidy(self, folder: str, *, before: datetime) -> int:  # noqa: ARG002 - the signature of all stores
+        """Do nothing: an object is written whole or not at all."""
+        return 0
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            return bool(path) and bool(obstore.head(self._bucket, path))
+        except NotFoundError:
+            return False
+
+    def _names(self, folder: str) -> list[str]:
+        found = obstore.list_with_delimiter(self._bucket, folder or None)
+        paths = [*found["common_prefixes"], *(one["path"] for one in found["objects"])]
+        return sorted(str(path).rpartition("/")[2] for path in paths)
+
+    def _below(self, folder: str) -> list[Any]:
+        return [one for chunk in obstore.list(self._bucket, folder) for one in chunk]
+
+    def _read(self, path: str, *, max_bytes: int) -> tuple[bytes, str | None]:
+        with self._errors("read", path):
+            found = obstore.get(self._bucket, path)
+            size_bytes = found.meta["size"]
+            if size_bytes > max_bytes:
+                shown = f"{self.url.rstrip('/')}/{path}"
+                raise RegistryError(too_large(shown, size_bytes, max_bytes=max_bytes))
+            return bytes(found.bytes()), found.meta["e_tag"]
+
+    def _create(self, path: str, data: bytes) -> bool:
+        with suppress(AlreadyExistsError):
+            self._put_if(path, data, "create")
+        # What is there now decides: an answer may be lost, a service may know no conditions.
+        return self._holds(path, data)
+
+    def _put_if(self, path: str, data: bytes, condition: Any) -> None:
+        try:
+            obstore.put(self._bucket, path, data, mode=condition, use_multipart=False)
+        except NotSupportedError:
+            obstore.put(self._bucket, path, data)
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        try:
+            return self._read(path, max_bytes=2**30)[0] == data
+        except FileNotFoundError:
+            return False
+
+    @contextmanager
+    def _errors(self, verb: str, path: str) -> Iterator[None]:
+        try:
+            yield
+        except NotFoundError as error:
+            if verb == "read":
+                raise FileNotFoundError(path) from error
+            self._fail(verb, path, error, "create the bucket, or mend its name")
+        except BaseError as error:
+            self._fail(
+                verb, path, error,
+                "check AWS_ENDPOINT_URL, AWS_REGION, the network and the credentials",
+            )  # fmt: skip
+
+    def _fail(self, verb: str, path: str, error: Exception, remedy: str) -> NoReturn:
+        message = (
+            f"registry {self.url}: cannot {verb} {self.url.rstrip('/')}/{path} "
+            f"({type(error).__name__}: {brief(error)}); {remedy}, or set registry.url to another one"
+        )
+        raise RegistryError(message) from error

@@ -15,7 +15,6 @@ import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
-    NotFoundError,
     NotSupportedError,
     PreconditionError,
 )
@@ -124,7 +123,7 @@ class S3Store:
             if found != expected:
                 return False
             try:
-                self._put_if(path, data, {"e_tag": e_tag, "version": None})
+                self._put_if(path, data, {"e_tag": e_tag})
             except PreconditionError:
                 # Our own write, when its answer was lost and it was sent again.
                 return self._holds(path, data)
@@ -161,7 +160,7 @@ class S3Store:
     def _is_file(self, path: str) -> bool:
         try:
             return bool(path) and bool(obstore.head(self._bucket, path))
-        except NotFoundError:
+        except FileNotFoundError:
             return False
 
     def _names(self, folder: str) -> list[str]:
@@ -203,11 +202,11 @@ class S3Store:
     def _errors(self, verb: str, path: str) -> Iterator[None]:
         try:
             yield
-        except NotFoundError as error:
+        except FileNotFoundError as error:  # what obstore raises for an absent object or bucket
             if verb == "read":
-                raise FileNotFoundError(path) from error
+                raise
             self._fail(verb, path, error, "create the bucket, or mend its name")
-        except BaseError as error:
+        except (BaseError, OSError) as error:
             self._fail(
                 verb, path, error,
                 "check AWS_ENDPOINT_URL, AWS_REGION, the network and the credentials",

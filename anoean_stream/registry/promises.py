@@ -25,7 +25,7 @@ CONNECT_TIMEOUT_S: Final = 5.0
 """Seconds until a server that does not take the connection is given up. Below 1 a distant one looks
 dead; a worker polls in a thread, so 5 cost it nothing."""
 
-READ_TIMEOUT_S: Final = 20.0
+READ_TIMEOUT_S: Final = 10.0
 """Seconds in which a server must have answered. A busy MLflow takes up to 3 for one small request."""
 
 RETRIES: Final = 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from anoean_stream.detector.bundle import FILES, MAX_BYTES, Bundle, Manifest, read_bundle
-from anoean_stream.detector.confinedfiles import RefusedFileError, read_confined
+from anoean_stream.detector.confinedfiles import read_confined
 from anoean_stream.detector.signature import (
     SIGNATURE,
     SIGNATURE_MAX_BYTES,
@@ -280,14 +280,14 @@ def _files_to_publish(folder: Path) -> dict[str, bytes]:
     """Read a bundle's folder; a link in it could publish what lies elsewhere, so it is refused."""
     files: dict[str, bytes] = {}
     left_bytes = _PUBLISH_MAX_BYTES
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or (path.is_dir() and not path.is_symlink()):
-            continue
-        name = path.relative_to(folder).as_posix()
-        try:
+    try:
+        for path in sorted(folder.rglob("*")):
+            if path.name.startswith(".") or (path.is_dir() and not path.is_symlink()):
+                continue
+            name = path.relative_to(folder).as_posix()
             files[name] = read_confined(folder, name, max_bytes=left_bytes)
-        except RefusedFileError as error:
-            message = f"{folder} cannot be published: {error}"
-            raise RegistryError(message) from error
-        left_bytes -= len(files[name])
+            left_bytes -= len(files[name])
+    except OSError as error:  # RefusedFileError among them
+        message = f"{folder} cannot be published: {error}"
+        raise RegistryError(message) from error
     return files

@@ -6,7 +6,7 @@ Address and login come from the usual variables (``AWS_ENDPOINT_URL``, ``AWS_ACC
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, NoReturn
 from uuid import uuid4
@@ -35,6 +35,9 @@ from anoean_stream.registry.promises import (
 
 _CLAIM: Final = ".claim"
 
+_WRITER: Final = "anoean-writer"
+"""Metadata of an object that was written on a condition: which call wrote it."""
+
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
@@ -43,7 +46,8 @@ class S3Store:
 
     Numbers are claimed and files exchanged by conditional writes (``If-None-Match``, ``If-Match``):
     the service decides which of two writers is first. One that ignores the conditions, or is set
-    to have none (``AWS_CONDITIONAL_PUT=disabled``), leaves a window of one round trip.
+    to have none (``AWS_CONDITIONAL_PUT=disabled``), leaves a window of one round trip between two
+    exchanges; a claim is read back.
 
     Parameters
     ----------
@@ -102,7 +106,7 @@ class S3Store:
     def create_folder(self, folder: str, files: Mapping[str, bytes], *, last: str) -> bool:
         """Claim the name, write the files, ``last`` at the end: until then nobody sees it."""
         with self._errors("write", folder):
-            if self._names(folder) or not self._create(f"{folder}/{_CLAIM}", uuid4().hex.encode()):
+            if self._names(folder) or not self._claim(f"{folder}/{_CLAIM}"):
                 return False
             for name in ordered(files, last):
                 obstore.put(self._bucket, f"{folder}/{name}", files[name])
@@ -119,15 +123,8 @@ class S3Store:
             try:
                 found, e_tag = self._read(path, max_bytes=2**30)
             except FileNotFoundError:
-                return expected is None and self._create(path, data)
-            if found != expected:
-                return False
-            try:
-                self._put_if(path, data, {"e_tag": e_tag})
-            except PreconditionError:
-                # Our own write, when its answer was lost and it was sent again.
-                return self._holds(path, data)
-        return True
+                return expected is None and self._put_if(path, data, "create")
+            return found == expected and self._put_if(path, data, {"e_tag": e_tag})
 
     def remove(self, path: str) -> bool:
         """Remove one object."""
@@ -180,39 +177,49 @@ class S3Store:
                 raise RegistryError(too_large(shown, size_bytes, max_bytes=max_bytes))
             return bytes(found.bytes()), found.meta["e_tag"]
 
-    def _create(self, path: str, data: bytes) -> bool:
-        with suppress(AlreadyExistsError):
-            self._put_if(path, data, "create")
-        # What is there now decides: an answer may be lost, a service may know no conditions.
-        return self._holds(path, data)
+    def _claim(self, path: str) -> bool:
+        token = uuid4().hex.encode()
+        # Read back, for a service that ignores conditions.
+        return self._put_if(path, token, "create") and self._read(path, max_bytes=64)[0] == token
 
-    def _put_if(self, path: str, data: bytes, condition: Any) -> None:
+    def _put_if(self, path: str, data: bytes, condition: Any) -> bool:
+        """Write on a condition; False when it did not hold."""
+        writer = uuid4().hex
+        attributes: Any = {_WRITER: writer}
         try:
-            obstore.put(self._bucket, path, data, mode=condition, use_multipart=False)
-        except NotSupportedError:
-            obstore.put(self._bucket, path, data)
+            obstore.put(
+                self._bucket, path, data,
+                mode=condition, attributes=attributes, use_multipart=False,
+            )  # fmt: skip
+        except (NotSupportedError, NotImplementedError):
+            obstore.put(self._bucket, path, data, attributes=attributes)
+        except (AlreadyExistsError, PreconditionError):
+            # Perhaps by our own write: its answer was lost, and the client sent it again.
+            return self._writer_of(path) == writer
+        return True
 
-    def _holds(self, path: str, data: bytes) -> bool:
+    def _writer_of(self, path: str) -> str | None:
         try:
-            return self._read(path, max_bytes=2**30)[0] == data
+            attributes: Mapping[Any, str] = obstore.get(self._bucket, path).attributes
         except FileNotFoundError:
-            return False
+            return None
+        return attributes.get(_WRITER)
 
     @contextmanager
     def _errors(self, verb: str, path: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:  # what obstore raises for an absent object or bucket
+        except FileNotFoundError as error:
             if verb == "read":
                 raise
-            self._fail(verb, path, error, "create the bucket, or mend its name")
+            self._fail(verb, path, error)
         except (BaseError, OSError) as error:
-            self._fail(
-                verb, path, error,
-                "check AWS_ENDPOINT_URL, AWS_REGION, the network and the credentials",
-            )  # fmt: skip
+            self._fail(verb, path, error)
 
-    def _fail(self, verb: str, path: str, error: Exception, remedy: str) -> NoReturn:
+    def _fail(self, verb: str, path: str, error: Exception) -> NoReturn:
+        remedy = "check AWS_ENDPOINT_URL, AWS_REGION, the network and the credentials"
+        if "NoSuchBucket" in str(error):
+            remedy = "create the bucket, or mend its name"
         message = (
             f"registry {self.url}: cannot {verb} {self.url.rstrip('/')}/{path} "
             f"({type(error).__name__}: {brief(error)}); {remedy}, or set registry.url to another one"

@@ -126,7 +126,7 @@ class Server:
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
                 "MLFLOW_DISABLE_TELEMETRY": "true",
             },
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls into the C library only
             start_new_session=True,
         )
         wait_until(

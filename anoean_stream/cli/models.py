@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from anoean_stream.cli import model_keys
+from anoean_stream.cli import model_keys, models_gc
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.detector.bundle import Bundle, Manifest
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 app.command("keygen")(model_keys.keygen)
 app.command("sign")(model_keys.sign)
+app.command("gc")(models_gc.gc)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 VersionArgument = Annotated[

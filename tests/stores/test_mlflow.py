@@ -1,6 +1,7 @@
 """A registry in MLflow, seen with MLflow's own client: the same versions, files and aliases."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +86,6 @@ def test_an_alias_that_is_moved_in_mlflow_moves_ours(
 def test_versions_of_others_are_neither_seen_nor_removed(
     place: Place, bundle_folder: BundleFolder, mlflow_server: MlflowServer
 ) -> None:
-    foreign = "client.create_model_version(name, 'models:/m-0123456789abcdef0123456789abcdef')"
     foreign = "client.create_model_version(name, 's3://elsewhere/model')"
     in_mlflow(mlflow_server, f"client.create_registered_model(name)\n{foreign}", place.name)
     assert place.name not in place.registry.models()
@@ -144,8 +144,6 @@ def test_a_url_without_a_host_is_refused(place: Place, url: str, sentence: str) 
 
 
 def test_what_is_no_mlflow_server_is_named(place: Place, s3_url: str) -> None:
-    import os
-
     elsewhere = os.environ["AWS_ENDPOINT_URL"]
 
     with pytest.raises(RegistryError, match="check that `mlflow server` answers there"):

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NoReturn
 from uuid import uuid4
 
 import msgspec
@@ -336,7 +336,9 @@ class MlflowStore:
         except (MlflowError, urllib3.exceptions.HTTPError, msgspec.DecodeError, KeyError) as error:
             self._fail(verb, path, error)
 
-    def _fail(self, verb: str, path: str, error: Exception) -> None:
+    def _fail(self, verb: str, path: str, error: Exception) -> NoReturn:
+        if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+            error = error.reason
         message = (
             f"registry {self.url}: cannot {verb} {path or 'models'} ({type(error).__name__}: "
             f"{brief(error)}); check that `mlflow server` answers there, and its login "

@@ -220,8 +220,9 @@ class S3Store:
         remedy = "check AWS_ENDPOINT_URL, AWS_REGION, the network and the credentials"
         if "NoSuchBucket" in str(error):
             remedy = "create the bucket, or mend its name"
+        cause = brief(Exception(str(error).partition("Debug source")[0]))
         message = (
             f"registry {self.url}: cannot {verb} {self.url.rstrip('/')}/{path} "
-            f"({type(error).__name__}: {brief(error)}); {remedy}, or set registry.url to another one"
+            f"({type(error).__name__}: {cause}); {remedy}, or set registry.url to another one"
         )
         raise RegistryError(message) from error

@@ -11,6 +11,7 @@ from anoean_stream.cli import (
     model_keys,
     models_diff,
     models_evaluation,
+    models_gc,
     models_history,
     models_promote,
     models_rollback,
@@ -38,6 +39,7 @@ app.command("rollback")(models_rollback.rollback)
 app.command("status")(models_status.status)
 app.command("history")(models_history.history)
 app.command("diff")(models_diff.diff)
+app.command("gc")(models_gc.gc)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 VersionArgument = Annotated[

@@ -227,7 +227,7 @@ def _records(
 
 def _between(since: datetime | None, until: datetime | None) -> str:
     parts = [
-        f"since {_rfc3339(since)}" if since else "",
-        f"until {_rfc3339(until)}" if until else "",
+        f"since {rfc3339(since, digits='seconds')}" if since else "",
+        f"until {rfc3339(until, digits='seconds')}" if until else "",
     ]
     return " ".join(part for part in parts if part) or "at all"

@@ -42,19 +42,20 @@ _SOURCE_MAX_CHARS: Final = 2000
 _RECORDS: Final = "records.jsonl.gz"
 _META: Final = "meta.json"
 
-_PUBLISH_ATTEMPTS: Final = 100
-"""Publishers that may be faster in a row; as for versions."""
-
 
 class EvaluationInfo(
-    msgspec.Struct, frozen=True, rename={"records": "n_records", "anomalies": "n_anomalies"}
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"records": "n_records", "anomalies": "n_anomalies"},
 ):
     """What an evaluation set is, without its records; the content of meta.json.
 
     Parameters
     ----------
     number : int
-        From 1; the highest is in force.
+        From 1; the highest is in force. Not in the file: it is the name of the folder.
     sha256 : str
         Of records.jsonl.gz.
     records, anomalies : int
@@ -67,7 +68,7 @@ class EvaluationInfo(
         ``user@host``.
     """
 
-    number: int
+    number: int = 0
     sha256: str
     records: int
     anomalies: int
@@ -137,26 +138,17 @@ def publish_evaluation(
     n_anomalies = _check_classes(name, records)
     # No time stamp in the gzip header: the same records have the same hash.
     packed = gzip.compress(_lines(name, records), mtime=0)
-    number = 0
-    for _ in range(_PUBLISH_ATTEMPTS):
-        number = max([number, *_numbers(registry, name)]) + 1
-        info = EvaluationInfo(
-            number=number,
-            sha256=hashlib.sha256(packed).hexdigest(),
-            records=len(records),
-            anomalies=n_anomalies,
-            source=source[:_SOURCE_MAX_CHARS],
-            created_at=rfc3339(datetime.now(UTC), digits="seconds"),
-            created_by=by or who_am_i(),
-        )
-        files = {_RECORDS: packed, _META: msgspec.json.format(msgspec.json.encode(info), indent=2)}
-        if registry.store.create_folder(_folder(name, number), files, last=_META):
-            return info
-    message = (
-        f"registry {registry.url}: {_PUBLISH_ATTEMPTS} numbers up to {number} were taken while "
-        f"publishing an evaluation set of model {name!r}; is another program doing so in a loop?"
+    info = EvaluationInfo(
+        sha256=hashlib.sha256(packed).hexdigest(),
+        records=len(records),
+        anomalies=n_anomalies,
+        source=source[:_SOURCE_MAX_CHARS],
+        created_at=rfc3339(datetime.now(UTC), digits="seconds"),
+        created_by=by or who_am_i(),
     )
-    raise RegistryError(message)
+    files = {_RECORDS: packed, _META: msgspec.json.format(msgspec.json.encode(info), indent=2)}
+    number = registry.store.add_numbered(f"{name}/evaluation", files, last=_META)
+    return msgspec.structs.replace(info, number=number)
 
 
 def read_evaluation(registry: Registry, name: str) -> EvaluationSet | None:
@@ -215,9 +207,7 @@ def evaluation_info(registry: Registry, name: str) -> EvaluationInfo | None:
             info = msgspec.json.decode(data, type=EvaluationInfo)
         except (ValueError, RecursionError) as error:
             raise _broken(origin, f"is no description of a set ({brief(error)})") from error
-        if info.number != number:
-            raise _broken(origin, f"has the number {info.number}: somebody put it there")
-        return info
+        return msgspec.structs.replace(info, number=number)
     return None
 
 

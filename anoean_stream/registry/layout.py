@@ -84,6 +84,13 @@ class AliasRecord(msgspec.Struct, frozen=True, omit_defaults=True):
                 raise ValueError(message)
         return record
 
+    def history_after(self, version: str) -> tuple[str, ...]:
+        """Return the history once the alias names that version: this one is in front of it."""
+        if self.version == version:
+            return self.history
+        rest = (one for one in self.history if one not in {self.version, version})
+        return (self.version, *rest)[:HISTORY_MAX]
+
     def to_json(self) -> bytes:
         """Return the content of the alias file."""
         return msgspec.json.encode(self)

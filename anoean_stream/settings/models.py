@@ -20,7 +20,7 @@ class RegistrySettings(Section):
     """Where models are kept."""
 
     url: str = Field("models", min_length=1)
-    """folder or fsspec URL of the registry (models, file:///srv/models, memory://...)"""
+    """folder or URL of the registry (models, file:///srv/models, s3://bucket/models, mlflow+https://host:5000)"""
     poll_interval_s: float = Field(10.0, ge=0.1, le=86400)
     """seconds between looks for a newer version"""
     poll_jitter: float = Field(0.1, ge=0, le=0.9)

@@ -14,24 +14,30 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from anoean_stream.errors import RegistryError
-from anoean_stream.registry.store import LocalStore, ObjectStore, Store, open_store
+from anoean_stream.registry.store import LocalStore, ObjectStore, open_store
 
 NOBODY = 65534
 
 FILES = {"manifest.json": b"{}", "weights": b"\x00\x01", "plots/loss.png": b"png"}
 
 
-def open_kind(kind: str, folder: Path) -> Store:
+def memory_store() -> ObjectStore:
+    store = open_store(f"memory://store-{uuid4().hex}")
+    assert isinstance(store, ObjectStore)
+    return store
+
+
+def open_kind(kind: str, folder: Path) -> LocalStore | ObjectStore:
     if kind == "folder":
-        return open_store(str(folder / "models"))
+        return LocalStore(folder / "models")
     if kind == "memory":
-        return open_store(f"memory://store-{uuid4().hex}")
+        return memory_store()
     # As SFTP and HDFS have: no write without its folder, no exclusive create.
     return ObjectStore(LocalFileSystem(), str(folder / "models"), url="fake://models")
 
 
 @pytest.fixture(params=["folder", "memory", "real folders"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> LocalStore | ObjectStore:
     return open_kind(request.param, tmp_path)
 
 
@@ -64,19 +70,27 @@ def test_a_file_url_and_a_path_mean_the_same_folder(tmp_path: Path) -> None:
 
 
 def test_an_unknown_protocol_is_refused_with_examples() -> None:
-    with pytest.raises(RegistryError, match=r"'floppy://a'.*expected a folder or an fsspec URL"):
+    with pytest.raises(RegistryError, match=r"'floppy://a'.*expected a folder or a URL such as"):
         open_store("floppy://a")
 
 
 @pytest.mark.parametrize(
-    ("url", "package"), [("gs://bucket/models", "gcsfs"), ("abfs://c/models", "adlfs")]
+    ("url", "package", "install"),
+    [
+        ("gs://bucket/models", "gcsfs", "gcsfs"),
+        ("abfs://c/models", "adlfs", "adlfs"),
+        ("s3://bucket/models", "obstore", r"'anoean-stream\[s3\]'"),
+        ("mlflow+http://host:5000", "urllib3", r"'anoean-stream\[mlflow\]'"),
+    ],
 )
 def test_a_missing_package_is_named(
-    url: str, package: str, monkeypatch: pytest.MonkeyPatch
+    url: str, package: str, install: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    for store in ("s3store", "mlflowstore", "mlflowmodels", "mlflowclient", "mlflowaliases"):
+        monkeypatch.delitem(sys.modules, f"anoean_stream.registry.{store}", raising=False)
 
-    with pytest.raises(RegistryError, match=f"pip install {package}"):
+    with pytest.raises(RegistryError, match=f"pip install {install}"):
         open_store(url)
 
 
@@ -87,7 +101,7 @@ def test_messages_do_not_show_a_password() -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_nothing_is_there_at_first(store: Store) -> None:
+def test_nothing_is_there_at_first(store: LocalStore | ObjectStore) -> None:
     assert not store.exists("")
     assert store.children("") == []
     assert store.children("edge/versions") == []
@@ -95,7 +109,7 @@ def test_nothing_is_there_at_first(store: Store) -> None:
         store.read("edge/aliases/champion.json", max_bytes=2**20)
 
 
-def test_a_folder_appears_with_all_its_files(store: Store) -> None:
+def test_a_folder_appears_with_all_its_files(store: LocalStore | ObjectStore) -> None:
     assert store.create_folder("edge/versions/1", FILES, last="manifest.json")
 
     assert store.children("edge/versions") == ["1"]
@@ -103,7 +117,7 @@ def test_a_folder_appears_with_all_its_files(store: Store) -> None:
     assert {name: store.read(f"edge/versions/1/{name}", max_bytes=2**20) for name in FILES} == FILES
 
 
-def test_a_taken_folder_is_left_as_it_is(store: Store) -> None:
+def test_a_taken_folder_is_left_as_it_is(store: LocalStore | ObjectStore) -> None:
     store.create_folder("edge/versions/1", FILES, last="manifest.json")
 
     assert not store.create_folder(
@@ -113,7 +127,7 @@ def test_a_taken_folder_is_left_as_it_is(store: Store) -> None:
     assert store.read("edge/versions/1/manifest.json", max_bytes=2**20) == b"{}"
 
 
-def test_of_many_creators_exactly_one_wins(store: Store) -> None:
+def test_of_many_creators_exactly_one_wins(store: LocalStore | ObjectStore) -> None:
     n_creators = 8
     start = threading.Barrier(n_creators)
 
@@ -171,7 +185,7 @@ def test_a_local_folder_is_hidden_until_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_an_object_store_writes_the_manifest_last(tmp_path: Path) -> None:
-    store = open_store(f"memory://last-{uuid4().hex}")
+    store = memory_store()
     seen: list[tuple[str, list[str]]] = []
 
     class Watching(dict[str, bytes]):

@@ -178,7 +178,8 @@ class ModelService(Service):
         if before is not None:
             self._before = before
             swap = self._settings.swap
-            budget = pipeline.chosen.budget
+            # The smaller one: a model that was exported for a hundred times the rate is no better.
+            budget = min(pipeline.chosen.budget, before.chosen.budget)
             self._rules = (
                 SwapRules(swap, budget=budget, before=self._rates) if swap.watch_s else None
             )

@@ -226,6 +226,22 @@ def test_a_model_that_alerts_on_everything_is_taken_back_by_itself(stage: Stage)
     assert len(stage.audit("rolled_back")) == 1
 
 
+def test_a_model_exported_for_a_hundred_times_the_rate_is_judged_by_the_budget_before(
+    stage: Stage,
+) -> None:
+    good, generous = stage.add(rate=0.001), stage.add(seed=1, rate=0.5)
+    stage.registry.set_alias(MODEL, "champion", good)
+
+    with stage.worker(swap__watch_min_records=500) as worker:
+        worker.ready()
+        stage.flows(1000)
+        worker.wait_for_records(1000)
+        stage.move(generous)
+        worker.wait_for_line("model_in_use", model=f"{MODEL}@{generous}")
+        stage.flows(2000, seed=1)
+        worker.wait_for_line("model_rolled_back", left=generous, to=good, rule="alert_rate")
+
+
 def test_without_a_registry_the_model_is_taken_back_all_the_same_and_the_alias_later(
     stage: Stage,
 ) -> None:

@@ -38,8 +38,8 @@ from anoean_stream.registry.promises import FolderFacts, ordered
 
 _FILE: Final = "anoean.file."
 
-_INLINE_MAX_CHARS: Final = 4000
-"""Longest text that is kept in a tag; MLflow's databases take 5000 with what stands around it."""
+_INLINE_MAX_CHARS: Final = 4900
+"""Longest value of a tag; MLflow's databases take 5000. What is longer becomes an artifact."""
 
 
 class _Pointer(msgspec.Struct, omit_defaults=True):
@@ -314,8 +314,10 @@ class MlflowStore:
             text = data.decode()
         except UnicodeDecodeError:
             text = None
-        if text is not None and len(text) <= _INLINE_MAX_CHARS // 2:  # JSON may double it
-            return msgspec.json.encode(_Pointer(text=text)).decode()
+        if text is not None:
+            value = msgspec.json.encode(_Pointer(text=text)).decode()
+            if len(value) <= _INLINE_MAX_CHARS:
+                return value
         where = f"anoean/{name}/{uuid4().hex}"
         self._client.upload(where, data)
         return msgspec.json.encode(_Pointer(artifact=where)).decode()

@@ -42,6 +42,10 @@ _INLINE_MAX_CHARS: Final = 4900
 """Longest value of a tag; MLflow's databases take 5000. What is longer becomes an artifact."""
 
 
+_LOOKS: Final = 5
+"""Writers that may replace a file in a row while one reader tries to read it."""
+
+
 class _Pointer(msgspec.Struct, omit_defaults=True):
     """Value of a tag ``anoean.file.``: the text itself, or where it is."""
 
@@ -126,8 +130,7 @@ class MlflowStore:
                 case [name, "aliases", file]:
                     data = self._alias(name, file.removesuffix(".json"))
                 case [name, *rest]:
-                    tags = tags_of(self._server.model(name))
-                    data = self._pointed(tags, "/".join(rest), max_bytes=max_bytes)
+                    data = self._file_of_model(name, "/".join(rest), max_bytes=max_bytes)
             if data is None:
                 raise FileNotFoundError(path)
             if len(data) > max_bytes:
@@ -268,6 +271,18 @@ class MlflowStore:
         if version is None:
             return None
         return alias_bytes(version, tags_of(model).get(alias_tag(alias)))
+
+    def _file_of_model(self, name: str, file: str, *, max_bytes: int) -> bytes | None:
+        """Return a file beside the versions; None when there is none."""
+        for attempt in range(_LOOKS):
+            try:
+                tags = tags_of(self._server.model(name))
+                return self._pointed(tags, file, max_bytes=max_bytes)
+            except FileNotFoundError:
+                # Between our two requests a writer named another artifact and removed this one.
+                if attempt == _LOOKS - 1:
+                    raise
+        return None
 
     def _pointed(self, tags: Mapping[str, str], file: str, *, max_bytes: int) -> bytes | None:
         """Return the file that a tag holds or names; None when there is no such tag."""

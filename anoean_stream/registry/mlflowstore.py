@@ -38,8 +38,12 @@ from anoean_stream.registry.promises import FolderFacts, ordered
 
 _FILE: Final = "anoean.file."
 
-_INLINE_MAX_CHARS: Final = 4000
-"""Longest text that is kept in a tag; MLflow's databases take 5000 with what stands around it."""
+_INLINE_MAX_CHARS: Final = 4900
+"""Longest value of a tag; MLflow's databases take 5000. What is longer becomes an artifact."""
+
+
+_LOOKS: Final = 5
+"""Writers that may replace a file in a row while one reader tries to read it."""
 
 
 class _Pointer(msgspec.Struct, omit_defaults=True):
@@ -126,8 +130,7 @@ class MlflowStore:
                 case [name, "aliases", file]:
                     data = self._alias(name, file.removesuffix(".json"))
                 case [name, *rest]:
-                    tags = tags_of(self._server.model(name))
-                    data = self._pointed(tags, "/".join(rest), max_bytes=max_bytes)
+                    data = self._file_of_model(name, "/".join(rest), max_bytes=max_bytes)
             if data is None:
                 raise FileNotFoundError(path)
             if len(data) > max_bytes:
@@ -269,6 +272,18 @@ class MlflowStore:
             return None
         return alias_bytes(version, tags_of(model).get(alias_tag(alias)))
 
+    def _file_of_model(self, name: str, file: str, *, max_bytes: int) -> bytes | None:
+        """Return a file beside the versions; None when there is none."""
+        for attempt in range(_LOOKS):
+            try:
+                tags = tags_of(self._server.model(name))
+                return self._pointed(tags, file, max_bytes=max_bytes)
+            except FileNotFoundError:
+                # Between our two requests a writer named another artifact and removed this one.
+                if attempt == _LOOKS - 1:
+                    raise
+        return None
+
     def _pointed(self, tags: Mapping[str, str], file: str, *, max_bytes: int) -> bytes | None:
         """Return the file that a tag holds or names; None when there is no such tag."""
         value = tags.get(f"{_FILE}{file}")
@@ -314,8 +329,10 @@ class MlflowStore:
             text = data.decode()
         except UnicodeDecodeError:
             text = None
-        if text is not None and len(text) <= _INLINE_MAX_CHARS // 2:  # JSON may double it
-            return msgspec.json.encode(_Pointer(text=text)).decode()
+        if text is not None:
+            value = msgspec.json.encode(_Pointer(text=text)).decode()
+            if len(value) <= _INLINE_MAX_CHARS:
+                return value
         where = f"anoean/{name}/{uuid4().hex}"
         self._client.upload(where, data)
         return msgspec.json.encode(_Pointer(artifact=where)).decode()

@@ -155,7 +155,7 @@ class ObjectStore:
             except FileExistsError:
                 return False
             except OSError:
-                # S3 reports a lost race as a failed precondition, under varying classes.
+                # A lost race is a failed precondition, under a class of each library.
                 if not self._filesystem.exists(claim):
                     raise
             return bool(self._filesystem.cat_file(claim) == token)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from anoean_stream.detector.bundle import FILES
 from anoean_stream.errors import AnoeanError, BundleError, RegistryError
 from anoean_stream.registry import Registry
+from anoean_stream.registry.layout import ALIAS_MAX_BYTES, AliasRecord
+from anoean_stream.registry.mlflowaliases import alias_bytes
 from tests.support.fuzzing import fuzz
 from tests.support.models import make_bundle
 from tests.support.registries import make_registry
@@ -136,3 +138,18 @@ def test_the_manifest_cannot_make_anything_else_be_read(tmp_path: Path) -> None:
 
     with pytest.raises(BundleError, match=r"manifest\.json"):
         registry.load("edge", "1")
+
+
+@fuzz(300)
+@given(value=st.text(max_size=60) | st.sampled_from(
+    (
+        '[{"version":"7"}]', '[{"version":"../1"}]', '[{"version":"7","held":{"x":"y"}}]', "[" * 5000,
+        '[{"version":"7","history":["1","2"]},{"version":"6"}]', "{}", "null", '[{"version":7}]',
+    )
+))  # fmt: skip
+def test_whatever_stands_in_a_tag_of_mlflow_the_alias_names_what_mlflow_says(value: str) -> None:
+    data = alias_bytes("3", value)
+
+    assert data is not None
+    assert AliasRecord.from_json(data).version == "3"
+    assert len(data) <= ALIAS_MAX_BYTES

@@ -1,7 +1,9 @@
 """What every kind of store promises, and what a registry on it does: the same tests for all."""
 
+import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -15,6 +17,7 @@ from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.errors import ConflictError, ModelNotFoundError, RegistryError
 from anoean_stream.registry import Registry
 from tests.stores.conftest import Place
+from tests.support.store_servers import S3Server
 
 BundleFolder = Callable[[int], Path]
 
@@ -101,6 +104,49 @@ def test_a_small_file_is_kept_replaced_and_removed(place: Place, data: bytes) ->
     assert store.remove(path)
     assert not store.remove(path)
     assert not store.exists(path)
+
+
+def test_a_reader_sees_the_old_file_or_the_new_and_never_half(place: Place) -> None:
+    path = f"{place.name}/threshold.json"
+    contents = {letter * 20_000 for letter in (b"a", b"b")}
+    place.store.replace(path, b"a" * 20_000)
+
+    def write() -> None:
+        for _ in range(5):
+            for content in sorted(contents):
+                place.store.replace(path, content)
+
+    seen = set()
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(write)
+        while not writing.done():
+            seen.add(place.store.read(path, max_bytes=2**20))
+        writing.result()
+
+    assert seen <= contents
+
+
+def test_a_reader_sees_a_whole_version_or_none(place: Place, bundle_folder: BundleFolder) -> None:
+    versions = ["1", "2", "3", "4"]
+    deadline_s = time.monotonic() + 100
+
+    def read() -> list[str]:
+        seen: list[str] = []
+        while len(seen) < len(versions) and time.monotonic() < deadline_s:
+            try:
+                # A BundleError would be half a version.
+                place.registry.load(place.name, versions[len(seen)])
+            except ModelNotFoundError:
+                continue
+            seen.append(versions[len(seen)])
+        return seen
+
+    with ThreadPoolExecutor(1) as threads:
+        reading = threads.submit(read)
+        for _ in versions:
+            place.registry.publish(bundle_folder(0), place.name)
+
+        assert reading.result() == versions
 
 
 def test_an_exchange_needs_what_was_expected(place: Place) -> None:
@@ -263,3 +309,28 @@ def test_a_copy_of_a_version_can_have_files_beside_the_bundle(
 
     path = f"{place.name}/versions/1/plots/loss curve.png"
     assert place.store.read(path, max_bytes=100) == b"png"
+
+
+def test_a_version_may_have_files_of_many_megabytes(place: Place) -> None:
+    files = {"manifest.json": b"{}", "weights": os.urandom(1024) * 12 * 1024}
+
+    place.store.add_numbered(f"{place.name}/versions", files, last="manifest.json")
+
+    path = f"{place.name}/versions/1/weights"
+    assert place.store.read(path, max_bytes=2**24) == files["weights"]
+    with pytest.raises(RegistryError, match=r"weights has .* bytes or more, allowed are 1000"):
+        place.store.read(path, max_bytes=1000)
+
+
+def test_a_bucket_can_be_the_registry(
+    s3_server: S3Server, s3_url: str, bundle_folder: BundleFolder
+) -> None:
+    s3_server.create_bucket("whole-bucket")
+    registry = Registry("s3://whole-bucket")
+    assert not registry.exists()
+
+    registry.publish(bundle_folder(0), "edge")
+
+    assert registry.exists()
+    assert registry.models() == ["edge"]
+    assert Registry("s3://whole-bucket/").load("edge", "1").manifest.name == "edge"

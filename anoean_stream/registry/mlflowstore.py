@@ -23,7 +23,7 @@ import urllib3
 
 from anoean_stream.detector.confinedfiles import too_large
 from anoean_stream.errors import RegistryError, brief
-from anoean_stream.registry.layout import MANIFEST
+from anoean_stream.registry.layout import MANIFEST, is_version
 from anoean_stream.registry.mlflowaliases import alias_bytes, alias_tag, alias_tag_value
 from anoean_stream.registry.mlflowclient import MlflowClient, MlflowError
 from anoean_stream.registry.mlflowmodels import (
@@ -141,9 +141,13 @@ class MlflowStore:
     def add_numbered(self, folder: str, files: Mapping[str, bytes], *, last: str) -> int:
         """Upload the files as artifacts of a new run, then create the version that names them.
 
-        Only the second step makes it visible, so a version is whole from the first moment.
+        Only the second step makes it visible, so a version is whole from the first moment. Folders of
+        other things than versions (evaluation sets) are files like any other, `last` written last: of
+        two writers at once, within a round trip of each other, both may take the same number.
         """
-        name = folder.partition("/")[0]
+        name, _, kind = folder.partition("/")
+        if kind != "versions":
+            return self._add_files(folder, files, last=last)
         with self._errors("write", folder):
             self._server.ensure_model(name)
             run, uri = self._server.new_run(name)
@@ -159,6 +163,13 @@ class MlflowStore:
             )
             self._server.finish_run(run)
         return int(created["model_version"]["version"])
+
+    def _add_files(self, folder: str, files: Mapping[str, bytes], *, last: str) -> int:
+        with self._errors("write", folder), self._writing:
+            number = max([0, *(int(one) for one in self.children(folder) if is_version(one))]) + 1
+            for file in ordered(files, last):
+                self._write(f"{folder}/{number}/{file}", files[file])
+        return number
 
     def replace(self, path: str, data: bytes) -> None:
         """Write a file: what is large is uploaded under a new name, then one tag names it."""

@@ -16,6 +16,7 @@ from anoean_stream.detector.signature import new_private_key
 from anoean_stream.detector.threshold import ThresholdChoice
 from anoean_stream.errors import ConflictError, ModelNotFoundError, RegistryError
 from anoean_stream.registry import Registry
+from anoean_stream.registry.evaluation import publish_evaluation, read_evaluation
 from tests.stores.conftest import Place
 from tests.support.store_servers import S3Server
 
@@ -62,6 +63,23 @@ def test_a_version_has_all_its_files(place: Place) -> None:
     assert facts.size_bytes >= sum(map(len, VERSION.values()))
     assert facts.written_at is not None
     assert abs(datetime.now(UTC) - facts.written_at) < timedelta(minutes=5)
+
+
+def test_evaluation_sets_are_numbered_beside_the_versions_and_are_none(
+    place: Place, bundle_folder: BundleFolder
+) -> None:
+    registry = publish(place, bundle_folder, 1)
+    records = [(b'{"bytes": %d}' % number, number % 3 == 0) for number in range(300)]
+
+    first = publish_evaluation(registry, place.name, records, source="may.csv")
+    second = publish_evaluation(registry, place.name, records[:100], source="june.csv")
+
+    found = read_evaluation(registry, place.name)
+    assert found is not None
+    assert (first.number, second.number) == (1, 2)
+    assert found.info == second
+    assert found.values == tuple(value for value, _ in records[:100])
+    assert registry.version_numbers(place.name) == ["1"]
 
 
 def test_versions_of_many_publishers_have_different_numbers(place: Place) -> None:

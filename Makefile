@@ -9,6 +9,9 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo "$$python"; break; }; done)
 
+# Tests run in so many processes, file by file; most of them wait for brokers. LANES=0: in this one.
+LANES ?= 2
+
 # Further words for the command behind a target: make demo ARGS=--json, make test ARGS="tests/unit -x"
 ARGS ?=
 
@@ -28,7 +31,7 @@ demo: $(STAMP)  ## broker, training, worker, traffic with attacks, alerts: in tw
 
 test: $(STAMP)  ## all tests; those on real Kafka need Java 17 and Maven, else they are skipped
 	@echo "==> pytest: unit, agents, embedded broker, real Kafka, end to end" >&2
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(LANES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP)  ## formatting, ruff, mypy --strict
 	@echo "==> ruff format --check" >&2

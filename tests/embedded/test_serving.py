@@ -391,14 +391,22 @@ def test_reports_say_what_is_served_and_a_stop_says_good_bye(stage: Stage) -> No
     assert stage.reports()[-1] is None
 
 
-def test_without_the_three_topics_it_works_and_says_nothing_to_them(stage: Stage) -> None:
-    stage.registry.set_alias(MODEL, "champion", stage.add())
+def test_without_the_three_topics_it_follows_a_roll_back_at_its_next_look(stage: Stage) -> None:
+    first, second = stage.add(), stage.add(seed=1)
+    for version in (first, second):
+        stage.registry.set_alias(MODEL, "champion", version)
     nothing = dict.fromkeys(("topics__audit", "topics__control", "topics__workers"), "null")
+    poll_s = 2.0
 
-    with stage.worker(**nothing) as worker:
+    with stage.worker(**nothing, registry__poll_interval_s=poll_s) as worker:
         worker.ready()
         stage.flows(100)
         worker.wait_for_records(100)
+        stage.registry.roll_back(MODEL)
+        began = time.monotonic()
+        worker.wait_for_line("model_in_use", model=f"{MODEL}@{first}")
+        # One look, its jitter, and the time to load on a busy machine.
+        assert time.monotonic() - began < 1.1 * poll_s + 2
         assert worker.stop() == 0
 
     assert stage.audit("loaded") == []

@@ -7,15 +7,13 @@ import typer
 from anoean_stream.cli.console import err, out, print_json
 from anoean_stream.cli.gate_view import print_rules, promotion_document
 from anoean_stream.cli.moments import parse_duration
+from anoean_stream.cli.moving import move_alias
 from anoean_stream.cli.options import ConfigOption, DebugOption, JsonOption, SetOption, load
 from anoean_stream.cli.promotion import Promotion, promote_through_gate
 from anoean_stream.cli.quiet import quiet_librdkafka
-from anoean_stream.cli.trail import tell
 from anoean_stream.errors import ConfigError
 from anoean_stream.pipeline import verify_bundle
-from anoean_stream.records.audit import AuditRecord
 from anoean_stream.registry import CHAMPION, PREVIOUS, Registry
-from anoean_stream.registry.registry import who_am_i
 from anoean_stream.settings import Settings
 
 
@@ -131,20 +129,7 @@ def _move(
     as_json: bool,
 ) -> None:
     verify_bundle(registry.load(name, version))
-    before = registry.set_alias(name, alias, version, reason=reason)
-    tell(
-        settings,
-        AuditRecord.of(
-            "promoted",
-            model=name,
-            alias=alias,
-            from_version=before,
-            to_version=version,
-            who=who_am_i(),
-            who_kind="user",
-            reason=reason,
-        ),
-    )
+    before = move_alias(settings, registry, name, version, alias=alias, reason=reason)
     if as_json:
         print_json({"name": name, "alias": alias, "from": before, "to": version})
         return

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.markup import escape
 
 from anoean_stream.cli.console import err, out
+from anoean_stream.cli.moving import move_alias
 from anoean_stream.cli.trail import tell
 from anoean_stream.errors import ConfigError
 from anoean_stream.records.audit import AuditRecord
@@ -65,24 +66,18 @@ def publish_as(
         When the store cannot be written.
     """
     reason = f"trained on {result.manifest.training['data']}"
-    before = registry.set_alias(name, alias, version, reason=reason)
     training = result.manifest.training
-    tell(
+    move_alias(
         settings,
-        AuditRecord.of(
-            "promoted",
-            model=name,
-            alias=alias,
-            from_version=before,
-            to_version=version,
-            who=who_am_i(),
-            who_kind="user",
-            reason=reason,
-            detail={
-                "metrics": result.manifest.metrics,
-                **{part: training[part] for part in _TOLD_OF_TRAINING if part in training},
-            },
-        ),
+        registry,
+        name,
+        version,
+        alias=alias,
+        reason=reason,
+        detail={
+            "metrics": result.manifest.metrics,
+            **{part: training[part] for part in _TOLD_OF_TRAINING if part in training},
+        },
     )
 
 

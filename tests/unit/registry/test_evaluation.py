@@ -159,6 +159,7 @@ def test_changed_records_are_refused(folder: Registry) -> None:
         (gzip.compress(b'{"is_anomaly":true,"record":{}}\n'), "has 1 records and 1 anomalies"),
         (gzip.compress(bytes(5000)), "has more than 4000 bytes when it is unpacked"),
     ],
+    ids=["no gzip", "cut", "more behind it", "no record", "too few", "too large"],
 )
 def test_records_that_nobody_published_are_refused(
     folder: Registry, packed: bytes, complaint: str, monkeypatch: pytest.MonkeyPatch

@@ -179,10 +179,16 @@ class Sideline:
         new = set(found.partitions) - self._partitions
         if not new:
             return
-        held = consumer.position([TopicPartition(self._topic, one) for one in self._partitions])
-        starts = [TopicPartition(self._topic, one, OFFSET_END) for one in new]
+        positions = consumer.position(
+            [TopicPartition(self._topic, one) for one in self._partitions]
+        )
+        held = {at.partition: at.offset for at in positions if at.offset >= 0}
+        assignment = [
+            TopicPartition(self._topic, one, held.get(one, OFFSET_END))
+            for one in sorted(self._partitions | new)
+        ]
         try:
-            consumer.assign([*(at for at in held if at.offset >= 0), *starts])
+            consumer.assign(assignment)
         except KafkaException as error:
             self._news.tell("assign", f"control topic {self._topic!r}: {error.args[0].str()}")
             return

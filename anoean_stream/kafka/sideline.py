@@ -152,17 +152,26 @@ class Sideline:
 
     def _run(self, producer: Producer, consumer: Consumer | None) -> None:
         while not self._halted.is_set():
-            if consumer is None:
-                producer.poll(_LOOK_S)
-                continue
-            producer.poll(0)
-            if time.monotonic() >= self._find_at:
-                self._find(consumer)
-            message = consumer.poll(_LOOK_S)
-            if message is not None:
-                self._hear(message)
+            try:
+                self._turn(producer, consumer)
+            except Exception:
+                # The guard of the worker: a bug in telling of models must not end what scores them.
+                if self._news.is_due("bug") is not None:
+                    logger.exception("news of models failed; going on")
+                self._halted.wait(_LOOK_S)
         if consumer is not None:
             consumer.close()
+
+    def _turn(self, producer: Producer, consumer: Consumer | None) -> None:
+        if consumer is None:
+            producer.poll(_LOOK_S)
+            return
+        producer.poll(0)
+        if time.monotonic() >= self._find_at:
+            self._find(consumer)
+        message = consumer.poll(_LOOK_S)
+        if message is not None:
+            self._hear(message)
 
     def _find(self, consumer: Consumer) -> None:
         """Read all partitions of the control topic, new ones too, from now on."""
@@ -179,16 +188,17 @@ class Sideline:
         new = set(found.partitions) - self._partitions
         if not new:
             return
-        positions = consumer.position(
-            [TopicPartition(self._topic, one) for one in self._partitions]
-        )
-        held = {at.partition: at.offset for at in positions if at.offset >= 0}
-        assignment = [
-            TopicPartition(self._topic, one, held.get(one, OFFSET_END))
-            for one in sorted(self._partitions | new)
-        ]
         try:
-            consumer.assign(assignment)
+            positions = consumer.position(
+                [TopicPartition(self._topic, one) for one in self._partitions]
+            )
+            held = {at.partition: at.offset for at in positions if at.offset >= 0}
+            consumer.assign(
+                [
+                    TopicPartition(self._topic, one, held.get(one, OFFSET_END))
+                    for one in sorted(self._partitions | new)
+                ]
+            )
         except KafkaException as error:
             self._news.tell("assign", f"control topic {self._topic!r}: {error.args[0].str()}")
             return

@@ -36,8 +36,14 @@ _LOOK_S: Final = 0.2
 _FIND_S: Final = 15.0
 """Seconds between two looks for a control topic that is not there yet, and for new partitions."""
 
-_METADATA_S: Final = 5.0
-"""Seconds one such look may take."""
+_METADATA_S: Final = 0.5
+"""Seconds one such look may take: a stop waits for it. The connection goes on being made meanwhile."""
+
+_FIND_AGAIN_S: Final = 1.0
+"""Seconds until the next look when no broker answered."""
+
+_END_S: Final = 3.0
+"""Seconds in which the thread must have ended: a look and a poll take 0.7 at the most."""
 
 _DELIVERY_S: Final = 60.0
 """Seconds after which a record that no broker took is given up, and counted."""
@@ -138,15 +144,17 @@ class Sideline:
     def stop(self, limit_s: float) -> None:
         """Write what waits, for so many seconds at the most, then end. Blocks.
 
-        A thread that waits for a broker's answer ends by itself, with the process at the latest.
+        The thread has ended and the clients are gone when this returns: one that was still inside
+        librdkafka while the interpreter ends would take the process down with a segmentation fault.
         """
         self._halted.set()
-        if self._producer is not None:
-            left = self._producer.flush(limit_s)
-            if left:
-                logger.warning("%d records about models were not written at the stop", left)
+        producer, self._producer = self._producer, None
+        if producer is not None and producer.flush(limit_s):
+            logger.warning("%d records about models were not written at the stop", len(producer))
+            producer.purge()
+            producer.flush(_LOOK_S)
         if self._thread is not None:
-            self._thread.join(2 * _LOOK_S)
+            self._thread.join(_END_S)
 
     # ------------------------------------------------------------------ the thread
 
@@ -180,7 +188,8 @@ class Sideline:
         try:
             found = consumer.list_topics(self._topic, timeout=_METADATA_S).topics[self._topic]
         except KafkaException as error:
-            self._news.tell("find", f"control topic {self._topic!r}: {error.args[0].str()}")
+            self._find_at = time.monotonic() + _FIND_AGAIN_S
+            logger.debug("control topic %s: %s", self._topic, error.args[0].str())
             return
         if found.error is not None:
             self._tell_missing(found.error)

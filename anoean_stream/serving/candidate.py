@@ -21,8 +21,9 @@ from anoean_stream.records.decode import JsonDecoder
 _RECENT: Final = 512
 """Records of live traffic that are kept to try a candidate on; a megabyte at most in practice."""
 
-_OF_A_CHUNK: Final = 32
-"""Records kept of one chunk, so that the recent ones are of several partitions."""
+_OF_A_CHUNK: Final = 128
+"""Records kept of one chunk, spread over it: one chunk is enough to conclude from, and the recent ones
+are of several."""
 
 _RECENT_MAX_BYTES: Final = 16_384
 """Larger records are not kept: 512 of them may not cost more than 8 MiB."""
@@ -45,9 +46,10 @@ class RecentRecords:
 
     def offer(self, chunk: Chunk) -> None:
         """Keep some records of a chunk."""
+        step = max(1, chunk.n_records // _OF_A_CHUNK)
         self._values.extend(
             value
-            for value in chunk.values[:_OF_A_CHUNK]
+            for value in chunk.values[: step * _OF_A_CHUNK : step]
             if value is not None and len(value) <= _RECENT_MAX_BYTES
         )
 

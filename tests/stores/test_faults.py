@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -138,7 +139,7 @@ def test_who_may_only_read_serves_and_is_told_at_each_write(
     folder = tmp_path_factory.mktemp("foreign")
     registry = make_registry(folder, n_versions=3)
     for path in (folder, *folder.parents, bundle_folder(1), *bundle_folder(1).iterdir()):
-        if path.is_relative_to(tmp_path_factory.getbasetemp().parent):
+        if Path(tempfile.gettempdir()) in path.parents:  # pytest's folders are closed to others
             path.chmod(0o755)
 
     said = attempts(registry.url, bundle_folder(1), uid=NOBODY)

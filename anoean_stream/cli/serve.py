@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,11 @@ _GC_YOUNG_OBJECTS: Final = 100_000
 """New objects before Python looks for cycles among them. A chunk of 2,000 records makes thousands
 of tuples that have none: at the default of 700 the search takes a tenth of the scoring time; above
 a million a real cycle would keep its memory for long."""
+
+_SWITCH_S: Final = 0.001
+"""Seconds after which a thread hands Python's lock to one that waits. The event loop asks for it several
+times for each chunk; at the default of 0.005 it waits for the scoring thread, and while a model loads for
+two threads, long enough for scoring to stand still. Below 0.0005 switching costs more than it saves."""
 
 _BLAS_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
@@ -82,6 +88,7 @@ async def run_worker(settings: "Settings") -> int:
     app = make_app(settings)
     gc.freeze()  # what is imported by now stays; no need to search it again and again
     gc.set_threshold(_GC_YOUNG_OBJECTS)
+    sys.setswitchinterval(_SWITCH_S)
     loop = asyncio.get_running_loop()
     stop_asked = asyncio.Event()
     watchdog = Watchdog(app.health, grace_s=settings.worker.stall_grace_s)

@@ -1,4 +1,4 @@
-"""``anoean models``: what is in the registry, whether it is sound, and which version decides."""
+"""``anoean models``: what is in the registry, whether it is sound, which version decides, and who serves it."""
 
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ from anoean_stream.registry import Registry, VersionInfo
 from anoean_stream.settings import Settings
 
 app = typer.Typer(
-    help="List, show, verify, sign and promote models.",
+    help="What is in the registry, who serves what, promotion and the way back.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

@@ -194,6 +194,11 @@ class Pipeline:
             original_max_bytes=alerts.original_max_bytes,
         )
 
+    @property
+    def shown_threshold(self) -> float:
+        """The threshold as JSON, metrics and people have it: 0, not -inf, when every record alerts."""
+        return max(self.threshold, 0.0)
+
     def score_chunk(self, chunk: Chunk) -> Verdict:
         """Judge every record of a chunk.
 

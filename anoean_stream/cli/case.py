@@ -11,6 +11,7 @@ from typing import Final
 from anoean_stream.cli.console import err
 from anoean_stream.cli.offline import open_pipeline
 from anoean_stream.cli.shadow_reports import shadow_evidence, shadow_since
+from anoean_stream.cli.times import try_utc
 from anoean_stream.detector.bundle import ServedModel
 from anoean_stream.errors import AnoeanError, ConflictError
 from anoean_stream.gate import RuleResult, broken
@@ -137,10 +138,8 @@ def _held(champion: AliasRecord, version: str) -> list[RuleResult]:
     until = champion.held.get(version)
     if until is None:
         return []
-    try:
-        moment = datetime.fromisoformat(until)
-    except ValueError:
-        moment = datetime.max.replace(tzinfo=UTC)  # unreadable: held until a person forces it
+    # Unreadable: held until a person forces it.
+    moment = try_utc(until) or datetime.max.replace(tzinfo=UTC)
     left_s = (moment - datetime.now(tz=UTC)).total_seconds()
     if left_s <= 0:
         return []

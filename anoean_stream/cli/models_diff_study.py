@@ -185,7 +185,7 @@ def _described(pipeline: Pipeline) -> dict[str, Any]:
         "sha256": pipeline.model.bundle.sha256,
         "trained_at": manifest.created_at,
         "contract": manifest.contract_id,
-        "threshold": max(pipeline.threshold, 0.0),  # JSON has no minus infinity
+        "threshold": pipeline.shown_threshold,
         "threshold_from": pipeline.chosen.source,
     }
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from anoean_stream.cli.audit_reader import read_audit
 from anoean_stream.cli.console import err
 from anoean_stream.cli.progress import record_progress
+from anoean_stream.cli.times import try_utc
 from anoean_stream.errors import BrokerError, ConflictError, ModelNotFoundError, RegistryError
 from anoean_stream.gate.evidence import Evidence, gather
 from anoean_stream.records.audit import AuditRecord
@@ -103,11 +104,8 @@ def shadow_since(
         return None
     if record.version != candidate:
         return None
-    try:
-        moment = datetime.fromisoformat(record.updated_at)
-    except ValueError:
-        return None  # written by hand, or by a program before aliases had a time
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    # None: written by hand, or by a program before aliases had a time.
+    return try_utc(record.updated_at)
 
 
 class _Feed:

@@ -179,4 +179,4 @@ def _explanations(pipeline: Pipeline, values: Sequence[bytes]) -> list[tuple[Fea
 
 def _opinion(pipeline: Pipeline, score: float, explanation: tuple[FeatureShift, ...]) -> Opinion:
     # JSON has no minus infinity, the threshold at which everything alerts.
-    return Opinion(score=score, threshold=max(pipeline.threshold, 0.0), explanation=explanation)
+    return Opinion(score=score, threshold=pipeline.shown_threshold, explanation=explanation)

@@ -33,6 +33,7 @@ class Polling:
         self._looks = tuple(looks)
         self._interval_s = interval_s
         self._jitter = jitter
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._woken = asyncio.Event()
         self._random = random.Random()
@@ -47,6 +48,7 @@ class Polling:
         Exception
             Whatever a look raises: a bug, which ends the process.
         """
+        self._loop = asyncio.get_running_loop()
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             while not self._stopping.is_set():
@@ -70,6 +72,15 @@ class Polling:
     def wake(self) -> None:
         """Look now, or right after the round under way; call it on the event loop."""
         self._woken.set()
+
+    def wake_from_any_thread(self) -> None:
+        """Do what `wake` does, from another thread than the event loop's; nothing unless it runs."""
+        if self._loop is None:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self.wake)
+        except RuntimeError:
+            return  # the loop is closed: the process is at its end
 
     async def _look(self) -> None:
         for look in self._looks:

@@ -186,7 +186,7 @@ class ModelService(Service):
             self._rules_until = time.monotonic() + swap.watch_s
         self._install(pipeline)
         self._problem = None
-        self._tell_with_pause("loaded" if before is None else "swapped", before, pipeline)
+        self._tell_with_pause(before, pipeline)
 
     def _install(self, pipeline: Pipeline) -> None:
         """Let a pipeline judge from the next chunk on, and say so where others look."""
@@ -205,7 +205,7 @@ class ModelService(Service):
             "model_in_use",
             model=self._health.model,
             before=before,
-            threshold=round(max(pipeline.threshold, 0.0), 4),
+            threshold=round(pipeline.shown_threshold, 4),
             threshold_source=pipeline.chosen.source,
             sha256=model.bundle.sha256[:12],
         )
@@ -213,13 +213,13 @@ class ModelService(Service):
         self._loaded.set()
 
     def _show_threshold(self, pipeline: Pipeline) -> None:
-        self._metrics.threshold.set(max(pipeline.threshold, 0.0))
+        self._metrics.threshold.set(pipeline.shown_threshold)
 
-    def _tell_with_pause(self, action: str, before: Pipeline | None, pipeline: Pipeline) -> None:
+    def _tell_with_pause(self, before: Pipeline | None, pipeline: Pipeline) -> None:
         """Tell of a swap when its first chunk was scored; after some seconds without one all the same."""
         self._tell_news(None)  # of the swap before
         detail = {
-            "threshold": max(pipeline.threshold, 0.0),
+            "threshold": pipeline.shown_threshold,
             "threshold_source": pipeline.chosen.source,
             "sha256": pipeline.model.bundle.sha256,
         }
@@ -227,7 +227,7 @@ class ModelService(Service):
         def tell(gap_s: float | None) -> None:
             pause_ms = None if gap_s is None or before is None else round(gap_s * 1000, 3)
             self._trail.tell(
-                "loaded" if action == "loaded" else "swapped",
+                "loaded" if before is None else "swapped",
                 from_version=None if before is None else before.model.version,
                 to_version=pipeline.model.version,
                 detail={**detail, "pause_ms": pause_ms},
@@ -300,17 +300,17 @@ class ModelService(Service):
         log.info(
             "threshold_in_use",
             model=self._health.model,
-            threshold=round(max(pipeline.threshold, 0.0), 6),
-            before=round(max(serving.threshold, 0.0), 6),
+            threshold=round(pipeline.shown_threshold, 6),
+            before=round(serving.shown_threshold, 6),
             source=pipeline.chosen.source,
         )
         self._trail.tell(
             "threshold_changed",
             to_version=pipeline.model.version,
             detail={
-                "threshold": max(pipeline.threshold, 0.0),
+                "threshold": pipeline.shown_threshold,
                 "threshold_source": pipeline.chosen.source,
-                "before": max(serving.threshold, 0.0),
+                "before": serving.shown_threshold,
                 "effective": True,
             },
         )

@@ -66,7 +66,6 @@ class Serving(ScoringListener):
     ) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._recent = RecentRecords()
         self._scores = LiveScores()
         self._sideline = Sideline(
@@ -117,7 +116,7 @@ class Serving(ScoringListener):
             self.models,
             self._shadowing,
             self._reports,
-            _PollingService(self._polling, self._begin),
+            _PollingService(self._polling),
         )
         """To be started in this order, and stopped in reverse."""
 
@@ -142,9 +141,6 @@ class Serving(ScoringListener):
 
     # ------------------------------------------------------------------ from the others
 
-    def _begin(self) -> None:
-        self._loop = asyncio.get_running_loop()
-
     def _swapped(self, pipeline: Pipeline) -> None:
         self._scores.begin(pipeline.model.version)
         self._shadowing.champion_changed()
@@ -155,11 +151,8 @@ class Serving(ScoringListener):
 
     def _heard(self, control: ControlMessage) -> None:
         """Look at the registry because somebody says so. The sideline's thread."""
-        if control.model == self._settings.model.name and self._loop is not None:
-            try:
-                self._loop.call_soon_threadsafe(self._polling.wake)
-            except RuntimeError:
-                return  # the loop is closed: the process is at its end
+        if control.model == self._settings.model.name:
+            self._polling.wake_from_any_thread()
 
     def _lost(self, topic: str) -> None:
         self._metrics.news_lost.labels(topic).inc()
@@ -186,13 +179,9 @@ class _SidelineService(Service):
 class _PollingService(Service):
     """Looks at the registry for as long as the worker runs."""
 
-    def __init__(self, polling: Polling, begin: Any, **kwargs: Any) -> None:
+    def __init__(self, polling: Polling, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._polling = polling
-        self._begin = begin
-
-    async def on_start(self) -> None:
-        self._begin()
 
     @Service.task
     async def _look(self) -> None:

@@ -145,7 +145,7 @@ class Shadowing(Service):
             alias=self._alias,
             from_version=None if before is None else before.model.version,
             to_version=pipeline.model.version,
-            detail={"threshold": max(pipeline.threshold, 0.0)},
+            detail={"threshold": pipeline.shown_threshold},
         )
         self._begin()
 

@@ -65,10 +65,11 @@ class Aliases(Inventory):
         try:
             return AliasRecord.from_json(data)
         except ValueError as error:
+            how = "--force --reason TEXT" if alias == CHAMPION else f"--alias {alias}"
             message = (
                 f"{self.url.rstrip('/')}/{path} is no alias file ({brief(error)}); expected JSON such as "
                 f'{{"version": "3"}}; mend it with `anoean models promote {name} VERSION '
-                f"--alias {alias}`"
+                f"{how}`"
             )
             raise RegistryError(message) from error
 
